@@ -149,23 +149,22 @@ impl Isa {
     /// Number of ranks of a matrix of this depth when it is packed, see [`crate::simd::Simd::ranks`].
     pub(crate) fn ranks(self, depth: usize) -> usize {
         let ranks = depth.div_ceil(self.rank());
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Level::AmxBf16 => ranks.next_multiple_of(LANES),
-            #[cfg(test)]
-            Level::PortableTiles => ranks.next_multiple_of(LANES),
-            _ => ranks,
-        }
+        ranks.next_multiple_of(if self.has_tiles() { LANES } else { 1 })
     }
 
     /// Number of rows of which whole blocks consist, so that few tiles are cut: a multiple of the tiles' heights.
     pub(crate) fn block_rows(self) -> usize {
+        if self.has_tiles() { 2 * LANES } else { 24 }
+    }
+
+    /// Whether matrix products use [`crate::simd::Simd::multiply_tiles`].
+    pub(crate) fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::AmxBf16 => 32,
+            Level::AmxBf16 => true,
             #[cfg(test)]
-            Level::PortableTiles => 32,
-            _ => 24,
+            Level::PortableTiles => true,
+            _ => false,
         }
     }
 

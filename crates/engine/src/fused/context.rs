@@ -208,7 +208,8 @@ impl Context<'_> {
         channels: usize,
     ) -> Option<Planes> {
         let rank = self.isa.rank();
-        (rank > 1).then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
+        (rank > 1 && !self.isa.has_tiles())
+            .then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
     }
 
     /// Whether planes are so long that their start has left the caches by the time their end is

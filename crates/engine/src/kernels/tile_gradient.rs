@@ -42,28 +42,28 @@ pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGr
         }
         for (plane, width) in panels::<S>(planes(inputs)) {
             for output in (start..end).step_by(OUTPUTS) {
-                let count = OUTPUTS.min(end - output);
-                let tiles = Tiles {
-                    product: TileProduct {
-                        a: d.src().at((output - start) / LANES * length),
-                        steps: &memory.steps,
-                        rows: length,
-                        b: a.src().at(plane * length),
-                        pitch: LANES,
-                        columns: length,
-                    },
-                    sums: memory.sums(),
-                    count,
-                    columns: (inputs - plane * LANES).min(width * LANES),
-                    gradient: operands.gradient.at(output * inputs + plane * LANES),
-                    pitch: inputs,
-                    accumulate: operands.accumulate || row > 0,
+                let product = TileProduct {
+                    a: d.src().at((output - start) / LANES * length),
+                    steps: &memory.steps,
+                    rows: length,
+                    b: a.src().at(plane * length),
+                    pitch: LANES,
+                    columns: length,
                 };
-                match (count > LANES, width > 1) {
-                    (false, false) => multiply::<S, 1, 1>(&tiles),
-                    (false, true) => multiply::<S, 1, 2>(&tiles),
-                    (true, false) => multiply::<S, 2, 1>(&tiles),
-                    (true, true) => multiply::<S, 2, 2>(&tiles),
+                let count = OUTPUTS.min(end - output);
+                let height = count.div_ceil(LANES);
+                let sums = memory.sums();
+                s.multiply_tiles(&product, [height, width], sums);
+                for vector in 0..width {
+                    let input = (plane + vector) * LANES;
+                    let target = Target {
+                        gradient: operands.gradient.at(output * inputs + input),
+                        pitch: inputs,
+                        outputs: count,
+                        inputs: LANES.min(inputs - input),
+                        accumulate: operands.accumulate || row > 0,
+                    };
+                    target.put(s, sums.src().at(vector * height * TILE));
                 }
             }
         }
@@ -93,60 +93,28 @@ unsafe fn arrange<S: Simd, const TRANSPOSED: bool>(s: S, from: Planes, rows: usi
     }
 }
 
-/// Up to two tiles of outputs by two of inputs.
-struct Tiles<'a> {
-    product: TileProduct<'a>,
-    sums: Dst,
-    /// Number of outputs.
-    count: usize,
-    /// Number of inputs.
-    columns: usize,
+/// A part of the gradient: some outputs by at most 16 inputs.
+struct Target {
     gradient: Dst,
-    /// Distance in values from one output to the next in `gradient`.
+    /// Distance in values from one output to the next.
     pitch: usize,
+    outputs: usize,
+    inputs: usize,
     accumulate: bool,
 }
 
-#[inline(never)]
-unsafe fn multiply<S: Simd, const HEIGHT: usize, const WIDTH: usize>(tiles: &Tiles<'_>) {
-    let s = S::new();
-    s.vectorize(
-        #[inline(always)]
-        || {
-            s.multiply_tiles::<HEIGHT, WIDTH>(&tiles.product, tiles.sums);
-            for vector in 0..WIDTH {
-                let sums = tiles.sums.src().at(vector * HEIGHT * TILE);
-                match tiles.columns - vector * LANES {
-                    LANES.. => add::<S, true>(s, tiles, sums, vector, LANES),
-                    count => add::<S, false>(s, tiles, sums, vector, count),
-                }
+impl Target {
+    /// Stores sums, `[outputs][16]`, or adds them.
+    #[inline(always)]
+    unsafe fn put<S: Simd>(&self, s: S, sums: Src) {
+        for output in 0..self.outputs {
+            let at = output * self.pitch;
+            let mut sum = s.load(sums, output * LANES);
+            if self.accumulate {
+                let before = s.load_first(self.inputs, self.gradient.src(), at);
+                sum = s.add(sum, before);
             }
-        },
-    );
-}
-
-/// Stores the first `count` lanes of a vector of all outputs, or adds them.
-#[inline(always)]
-unsafe fn add<S: Simd, const WHOLE: bool>(
-    s: S,
-    tiles: &Tiles<'_>,
-    sums: Src,
-    vector: usize,
-    count: usize,
-) {
-    for output in 0..tiles.count {
-        let at = output * tiles.pitch + vector * LANES;
-        let mut sum = s.load(sums, output * LANES);
-        if tiles.accumulate {
-            let before = match WHOLE {
-                true => s.load(tiles.gradient.src(), at),
-                false => s.load_first(count, tiles.gradient.src(), at),
-            };
-            sum = s.add(sum, before);
-        }
-        match WHOLE {
-            true => s.store(tiles.gradient, at, sum),
-            false => s.store_first(count, tiles.gradient, at, sum),
+            s.store_first(self.inputs, self.gradient, at, sum);
         }
     }
 }

@@ -35,31 +35,29 @@ pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogu
                 unreachable!("tiles need packed weights")
             };
             for row in (0..count).step_by(ROWS) {
-                let tiles = Tiles {
-                    product: TileProduct {
-                        a: a.src().at(row * LANES),
-                        steps: &memory.steps,
-                        rows: TILE,
-                        b,
-                        pitch: width * LANES,
-                        columns: LANES,
-                    },
-                    sums: memory.sums(),
-                    count: ROWS.min(count - row),
-                    output: Output {
-                        row: start + row,
-                        plane,
-                        c: operands.c.plane(plane).row(start + row),
-                        epilogue,
-                        is_short,
-                    },
+                let product = TileProduct {
+                    a: a.src().at(row * LANES),
+                    steps: &memory.steps,
+                    rows: TILE,
+                    b,
+                    pitch: width * LANES,
+                    columns: LANES,
                 };
+                let output = Output {
+                    row: start + row,
+                    plane,
+                    c: operands.c.plane(plane).row(start + row),
+                    epilogue,
+                    is_short,
+                };
+                let count = ROWS.min(count - row);
+                let height = count.div_ceil(LANES);
+                let sums = memory.sums();
                 next.fetch();
-                match (tiles.count > LANES, width > 1) {
-                    (false, false) => multiply::<S, 1, 1>(&tiles),
-                    (false, true) => multiply::<S, 1, 2>(&tiles),
-                    (true, false) => multiply::<S, 2, 1>(&tiles),
-                    (true, true) => multiply::<S, 2, 2>(&tiles),
+                s.multiply_tiles(&product, [height, width], sums);
+                for vector in 0..width {
+                    let sums = sums.src().at(vector * height * TILE);
+                    store_all::<S>(sums, count, &output, vector);
                 }
             }
         }
@@ -86,30 +84,6 @@ unsafe fn arrange<S: Simd>(s: S, from: Planes, depth: usize, rows: usize, to: Ds
             s.store(to, row * LANES, s.load_halves(count, [low, high], row));
         }
     }
-}
-
-/// Up to two tiles of rows by two of columns.
-struct Tiles<'a> {
-    product: TileProduct<'a>,
-    sums: Dst,
-    /// Number of rows.
-    count: usize,
-    output: Output<'a>,
-}
-
-#[inline(never)]
-unsafe fn multiply<S: Simd, const HEIGHT: usize, const WIDTH: usize>(tiles: &Tiles<'_>) {
-    let s = S::new();
-    s.vectorize(
-        #[inline(always)]
-        || {
-            s.multiply_tiles::<HEIGHT, WIDTH>(&tiles.product, tiles.sums);
-            for vector in 0..WIDTH {
-                let sums = tiles.sums.src().at(vector * HEIGHT * TILE);
-                store_all::<S>(sums, tiles.count, &tiles.output, vector);
-            }
-        },
-    );
 }
 
 /// Applies the epilogue to `count` rows of sums, and stores them. All tiles share it.

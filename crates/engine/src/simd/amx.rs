@@ -125,16 +125,13 @@ macro_rules! product {
 ///
 /// # Safety
 /// As there; the processor must have AMX, and the process may use it.
-pub(super) unsafe fn multiply<const HEIGHT: usize, const WIDTH: usize>(
-    o: &TileProduct<'_>,
-    c: Dst,
-) {
+pub(super) unsafe fn multiply(o: &TileProduct<'_>, [height, width]: [usize; 2], c: Dst) {
     CONFIGURED.with(|_| ());
     // SAFETY: the caller promises that the operands hold their tiles, and `c` the result. The code keeps to them.
     unsafe {
-        o.check(HEIGHT, WIDTH);
-        let c = c.pointer(0, HEIGHT * WIDTH * TILE);
-        match (HEIGHT, WIDTH) {
+        o.check(height, width);
+        let c = c.pointer(0, height * width * TILE);
+        match (height, width) {
             (1, 1) => product!(o, c,
                 zero: ["tilezero tmm0"],
                 step: [

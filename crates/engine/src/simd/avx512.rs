@@ -261,13 +261,14 @@ impl<const BF16: bool, const AMX: bool> Simd for Avx512<BF16, AMX> {
     }
 
     #[inline(always)]
-    unsafe fn multiply_tiles<const HEIGHT: usize, const WIDTH: usize>(
+    unsafe fn multiply_tiles(
         self,
         operands: &TileProduct<'_>,
+        [height, width]: [usize; 2],
         c: Dst,
     ) {
         if AMX {
-            unsafe { amx::multiply::<HEIGHT, WIDTH>(operands, c) }
+            unsafe { amx::multiply(operands, [height, width], c) }
         } else {
             unreachable!("this instruction set has no tiles")
         }

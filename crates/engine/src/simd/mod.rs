@@ -193,15 +193,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         unreachable!("this instruction set has no tiles")
     }
 
-    /// Stores the product of `HEIGHT` tiles of rows and `WIDTH` tiles of columns, 1 or 2 each, in
-    /// `c`: `[WIDTH][HEIGHT * 16][16]` f32. Only for instruction sets with [`Simd::TILES`].
+    /// Stores the product of `height` tiles of rows and `width` tiles of columns, 1 or 2 each, in
+    /// `c`: `[width][height * 16][16]` f32. Only for instruction sets with [`Simd::TILES`].
     ///
     /// # Safety
     /// The operands must hold all their tiles.
     #[inline(always)]
-    unsafe fn multiply_tiles<const HEIGHT: usize, const WIDTH: usize>(
+    unsafe fn multiply_tiles(
         self,
         _operands: &TileProduct<'_>,
+        [_height, _width]: [usize; 2],
         _c: Dst,
     ) {
         unreachable!("this instruction set has no tiles")

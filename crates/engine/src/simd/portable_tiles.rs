@@ -146,14 +146,10 @@ impl Simd for PortableTiles {
     }
 
     #[inline(always)]
-    unsafe fn multiply_tiles<const HEIGHT: usize, const WIDTH: usize>(
-        self,
-        o: &TileProduct<'_>,
-        c: Dst,
-    ) {
-        unsafe { o.check(HEIGHT, WIDTH) };
-        for row in 0..HEIGHT * LANES {
-            for vector in 0..WIDTH {
+    unsafe fn multiply_tiles(self, o: &TileProduct<'_>, [height, width]: [usize; 2], c: Dst) {
+        unsafe { o.check(height, width) };
+        for row in 0..height * LANES {
+            for vector in 0..width {
                 let mut sums = self.zero();
                 for (index, step) in o.steps.iter().enumerate() {
                     let a = step + row / LANES * o.rows + row % LANES * LANES;
@@ -163,7 +159,7 @@ impl Simd for PortableTiles {
                         sums = self.multiply_ranks(a, b, sums);
                     }
                 }
-                unsafe { self.store(c, (vector * HEIGHT * LANES + row) * LANES, sums) };
+                unsafe { self.store(c, (vector * height * LANES + row) * LANES, sums) };
             }
         }
     }

@@ -72,10 +72,8 @@ pub(super) fn samples(
     }
 }
 
-/// Writes the 8 × 8 samples of a block to `out`, with rows `stride` bytes apart. Not inlined where one with vectors takes
-/// its place.
-#[cfg_attr(target_arch = "x86_64", inline(never))]
-#[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+/// Writes the 8 × 8 samples of a block to `out`, with rows `stride` bytes apart.
+#[inline(always)]
 fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride: usize) {
     let mut values: Rows = [[0; 8]; 8];
     let products = block.iter().zip(quantisation);
@@ -119,7 +117,7 @@ fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usiz
 }
 
 #[inline(always)]
-fn transpose(rows: &Rows) -> Rows {
+pub(super) fn transpose(rows: &Rows) -> Rows {
     // Plain loops compile to several times as many shuffle instructions.
     #[cfg(target_arch = "x86_64")]
     if let Some(sse2) = pulp::core_arch::x86::Sse2::try_new() {
@@ -196,6 +194,8 @@ fn descale<const SHIFT: i32>(value: i32) -> i16 {
 mod tests {
     use super::super::entropy::Block;
     use super::*;
+    #[cfg(target_arch = "x86_64")]
+    use crate::jpeg::tests::{random, tested_vectors};
 
     /// For a smooth block, each sample of a smaller transform is the mean of the area that it replaces.
     #[test]
@@ -260,15 +260,8 @@ mod tests {
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn the_transform_on_vectors_is_the_plain_one() {
-        let Some(v) = vectors() else {
-            let note = b"the transform with AVX2 is not tested: this processor has no AVX2\n";
-            return std::io::Write::write_all(&mut std::io::stderr(), note).unwrap();
-        };
-        let mut state = 1_u32;
-        let mut random = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) as i16
-        };
+        let Some(v) = tested_vectors() else { return };
+        let mut random = random();
         for case in 0..20_000 {
             let shift = case % 16;
             let kept = 1 + random().unsigned_abs() % 64;

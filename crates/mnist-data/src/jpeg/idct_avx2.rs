@@ -33,8 +33,9 @@ pub(super) fn transform(
         0xFFFF => [v.sse2._mm_slli_epi16::<{ PASS1_BITS }>(rows[0]); 8],
         _ => pass::<{ CONST_BITS - PASS1_BITS }>(v, rows),
     };
-    let columns = transpose(v, first);
-    let rows = transpose(v, pass::<{ CONST_BITS + PASS1_BITS + 3 }>(v, columns));
+    let columns = cast(transpose(&cast(first)));
+    let rows = pass::<{ CONST_BITS + PASS1_BITS + 3 }>(v, columns);
+    let rows: Rows = cast(transpose(&cast(rows)));
     let middle = v.sse2._mm_set1_epi8(i8::MIN);
     for (pair, two) in rows
         .as_chunks::<2>()
@@ -119,18 +120,4 @@ fn pairs(v: V3, a: __m128i, b: __m128i) -> __m256i {
 fn weighted(v: V3, pairs: __m256i, first: i32, second: i32) -> __m256i {
     let weights = v.avx._mm256_set1_epi32(first & 0xFFFF | second << 16);
     v.avx2._mm256_madd_epi16(pairs, weights)
-}
-
-#[inline(always)]
-fn transpose(v: V3, mut rows: Rows) -> Rows {
-    for _ in 0..3 {
-        let mut shuffled = rows;
-        for index in 0..4 {
-            let (a, b) = (rows[index], rows[index + 4]);
-            shuffled[2 * index] = v.sse2._mm_unpacklo_epi16(a, b);
-            shuffled[2 * index + 1] = v.sse2._mm_unpackhi_epi16(a, b);
-        }
-        rows = shuffled;
-    }
-    rows
 }

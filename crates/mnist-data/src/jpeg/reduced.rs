@@ -7,14 +7,10 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::entropy::Block;
-use super::idct::Vectors;
+use super::idct::{CONST_BITS, PASS1_BITS, Vectors};
 
 /// The samples per side of a whole block.
 pub(super) const WHOLE: usize = 8;
-
-/// Fractional bits of the factors and of the values between the two passes.
-const CONST_BITS: i32 = 13;
-const PASS1_BITS: i32 = 2;
 
 /// Eight pairs of factors.
 type Pairs = [[i16; 2]; 8];
@@ -48,14 +44,16 @@ pub(super) fn samples<const N: usize>(
 ) {
     #[cfg(target_arch = "x86_64")]
     if let Some(v) = vectors {
-        return outlined::<N>(v, block, quantisation, out, stride);
+        return v.vectorize(
+            #[inline(always)]
+            || on_vectors::<N>(v, block, quantisation, out, stride),
+        );
     }
     let _ = vectors;
     plain::<N>(block, quantisation, out, stride);
 }
 
-/// Not inlined, since it would be compiled for every instruction set, and one with vectors takes its place.
-#[inline(never)]
+#[inline(always)]
 fn plain<const N: usize>(block: &Block, quantisation: &Block, out: &mut [u8], stride: usize) {
     let factors = const { &factors::<N>() };
     let descaled = |sum: i32, bits: i32| {
@@ -87,22 +85,6 @@ fn plain<const N: usize>(block: &Block, quantisation: &Block, out: &mut [u8], st
         });
         out[..8].copy_from_slice(&bytes);
     }
-}
-
-/// [`on_vectors`], compiled once for its instructions.
-#[cfg(target_arch = "x86_64")]
-#[inline(never)]
-fn outlined<const N: usize>(
-    v: pulp::x86::V3,
-    block: &Block,
-    quantisation: &Block,
-    out: &mut [u8],
-    stride: usize,
-) {
-    v.vectorize(
-        #[inline(always)]
-        || on_vectors::<N>(v, block, quantisation, out, stride),
-    );
 }
 
 /// [`plain`] with AVX2, bit for bit: pairs of 16-bit values are multiplied and added at once.
@@ -176,8 +158,8 @@ const fn cosine(part: usize, of: usize) -> f64 {
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
-    use super::super::idct;
     use super::*;
+    use crate::jpeg::tests::{random, tested_vectors};
 
     fn check<const N: usize>(v: pulp::x86::V3, block: &Block, quantisation: &Block) {
         let (mut expected, mut made) = ([0; 80], [0; 80]);
@@ -189,15 +171,8 @@ mod tests {
     /// Both give the same samples, also where damaged coefficients overflow.
     #[test]
     fn the_reduced_transforms_on_vectors_are_the_plain_ones() {
-        let Some(v) = idct::vectors() else {
-            let note = b"the transforms with AVX2 are not tested: this processor has no AVX2\n";
-            return std::io::Write::write_all(&mut std::io::stderr(), note).unwrap();
-        };
-        let mut state = 1_u32;
-        let mut random = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 16) as i16
-        };
+        let Some(v) = tested_vectors() else { return };
+        let mut random = random();
         for case in 0..4000 {
             let block: Block = std::array::from_fn(|_| random() >> (case % 16));
             let quantisation: Block = std::array::from_fn(|_| random() >> (case / 16 % 16));

@@ -21,6 +21,26 @@ const SAMPLINGS: [(SamplingFactor, f64); 6] = [
     (SamplingFactor::R_4_1_1, 9.0),
 ];
 
+/// Pseudo-random coefficients.
+pub(super) fn random() -> impl FnMut() -> i16 {
+    let mut state = 1_u32;
+    move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as i16
+    }
+}
+
+/// The instructions that tests compare with plain ones. Without them, a note says so.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn tested_vectors() -> idct::Vectors {
+    let vectors = idct::vectors();
+    if vectors.is_none() {
+        let note = b"transforms with AVX2 are not tested: this processor has no AVX2\n";
+        std::io::Write::write_all(&mut std::io::stderr(), note).unwrap();
+    }
+    vectors
+}
+
 /// A smooth photo.
 fn photo(sampling: SamplingFactor, progressive: bool) -> Vec<u8> {
     let wave = |at: u32, length: f32| (at as f32 / length).sin();

@@ -184,6 +184,25 @@ pub enum CheckpointPolicy {
     EveryEpoch,
 }
 
+/// Reads and writes a type as its text.
+macro_rules! written_as_text {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
 /// The device that the network runs on, written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`, in any letter case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -233,19 +252,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-impl Serialize for DeviceChoice {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for DeviceChoice {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(DeviceChoice);
 
 /// The precision of a run, written `auto` or as a [`Precision`], in any letter case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,19 +300,7 @@ impl FromStr for PrecisionChoice {
     }
 }
 
-impl Serialize for PrecisionChoice {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PrecisionChoice {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(PrecisionChoice);
 
 #[cfg(test)]
 mod tests {
