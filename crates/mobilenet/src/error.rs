@@ -139,12 +139,9 @@ pub enum Error {
     /// The GPU's engine has no kernel for one of the network's layers.
     #[error("{0} has layers that do not run on this GPU: use the CPU")]
     NotOnGpu(String),
-    /// bf16 was requested for a network that the fused executor does not run.
-    #[error(
-        "bf16 runs only in the fused executor, which has no {0}: use f32, or a MobileNetV2, \
-         MobileNetV3 or EfficientNet-B0 to B8"
-    )]
-    OnlyFused(String),
+    /// bf16 was requested for a network that is not made of convolutions alone.
+    #[error("on CPUs bf16 is for networks of convolutions, and {0} has other layers: use f32")]
+    OnlyConvolutions(String),
     /// A model of the zoo was requested in a build without it; see
     /// [`Backbone::is_built`](crate::zoo::Backbone::is_built).
     #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]
@@ -199,7 +196,7 @@ impl Error {
                 | Self::Spec(_)
                 | Self::Precision(_)
                 | Self::NotOnGpu(_)
-                | Self::OnlyFused(_)
+                | Self::OnlyConvolutions(_)
                 | Self::NoBf16(_)
                 | Self::NoInstructions(_)
                 | Self::OnlyF32(..)

@@ -108,12 +108,14 @@ fn against_torch<'a>(program: &TrainStep, python: Option<&'a Path>) -> Vec<Case<
 
 fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     let mut cases = Vec::new();
-    let work = Work::new("efficientnet_b0", 224, 16).with_precision("bf16");
-    let ours = program.clone();
-    let name = "efficientnet_b0-224-bf16";
-    cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
-        Ok(over_f32(work, |name, work| ours.side(name, work)))
-    }));
+    for model in ["efficientnet_b0", "resnet50"] {
+        let work = Work::new(model, 224, 16).with_precision("bf16");
+        let ours = program.clone();
+        let name = format!("{model}-224-bf16");
+        cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
+            Ok(over_f32(work, |name, work| ours.side(name, work)))
+        }));
+    }
     for (model, size, batch) in [WORK[0], WORK[3]] {
         // The variant comes first, so that the ratio shows how much faster it is.
         let mut case = |what: &str, work, sides: fn(&TrainStep, &Work) -> Vec<Side>| {
@@ -173,6 +175,7 @@ mod tests {
             "large-224-memory",
             "resnet50-224",
             "efficientnet_b0-224-bf16",
+            "resnet50-224-bf16",
         ] {
             assert!(names.contains(name), "{name}");
         }

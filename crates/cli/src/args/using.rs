@@ -91,7 +91,7 @@ pub(crate) struct NetworkArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// f32, bf16 (networks of the fused executor, on CPUs with AMX or AVX-512 BF16), bf16_amx or
+    /// f32, bf16 (networks of convolutions, on CPUs with AMX or AVX-512 BF16), bf16_amx or
     /// bf16_avx512 (with these instructions), f16 (CUDA GPUs) or auto (the fastest of f32 and bf16 on
     /// this CPU, measured once)
     #[arg(long, default_value = "f32")]

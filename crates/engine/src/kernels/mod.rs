@@ -45,9 +45,10 @@ mod weight_gradient;
 pub(crate) use activation::is_for_maps;
 pub(crate) use ahead::NextRows;
 pub(crate) use conv::{
-    ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, Packing, Place,
-    conv_gradient, conv_tiles, fill, fill_behind, image_conv, image_conv_gradient, pack_image_taps,
-    pack_panel, unpack_gradient, unpack_image_taps,
+    ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, NarrowRows,
+    Packing, Place, conv_gradient, conv_tiles, fill, fill_behind, frame_ranks, image_conv,
+    image_conv_gradient, narrow_rows, pack_image_taps, pack_panel, pair_planes, unpack_gradient,
+    unpack_image_taps, unpack_taps,
 };
 pub(crate) use depthwise_backward::{DepthwiseBackward, depthwise_backward};
 pub(crate) use depthwise_forward::{DepthwiseForward, depthwise_forward, ring_length};
@@ -68,7 +69,7 @@ pub(crate) use join::{
     join_rows, reading_backward,
 };
 pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
-pub(crate) use panels::{panel_planes, planes_fetched};
+pub(crate) use panels::{panel_planes, planes_fetched, single_panels};
 pub(crate) use pooled::{
     FactoredBackward, SqueezeBackward, average, average_backward, factor_gradient,
     factored_backward, squeeze_backward,
@@ -87,9 +88,9 @@ use crate::simd::{LANES, Simd};
 /// compiled for `isa`.
 macro_rules! entry {
     ($(#[$attribute:meta])* fn $($definition:tt)*) => {
-        crate::kernels::entry! { @ true, false, $(#[$attribute])* fn $($definition)* }
+        crate::kernels::entry! { @ true, false, false, $(#[$attribute])* fn $($definition)* }
     };
-    (@ $bf16:literal, $tiles:literal, $(#[$attribute:meta])*
+    (@ $bf16:literal, $tiles:literal, $wide:literal, $(#[$attribute:meta])*
         fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident
     ) => {
         $(#[$attribute])*
@@ -101,12 +102,12 @@ macro_rules! entry {
                 // the operands.
                 #[cfg(target_arch = "x86_64")]
                 Level::AmxBf16 => {
-                    let s = crate::simd::Avx512::<$bf16, $tiles>::new();
+                    let s = crate::simd::Avx512::<$bf16, $tiles, $wide>::new();
                     s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
                 }
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512Bf16 => {
-                    let s = crate::simd::Avx512::<$bf16>::new();
+                    let s = crate::simd::Avx512::<$bf16, false, $wide>::new();
                     s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
                 }
                 #[cfg(target_arch = "x86_64")]
@@ -125,7 +126,7 @@ macro_rules! entry {
                 }
                 #[cfg(test)]
                 Level::PortableTiles if $bf16 => {
-                    $kernel(crate::simd::PortableTiles::new(), $($argument),*);
+                    $kernel(crate::simd::PortableTiles::<$wide>::new(), $($argument),*);
                 }
                 #[cfg(test)]
                 Level::PortableTiles => {
@@ -140,15 +141,23 @@ pub(crate) use entry;
 /// As [`entry`], for kernels that use or pack the operands of tiles.
 macro_rules! entry_tiles {
     ($($definition:tt)*) => {
-        crate::kernels::entry! { @ true, true, $($definition)* }
+        crate::kernels::entry! { @ true, true, false, $($definition)* }
     };
 }
 pub(crate) use entry_tiles;
 
+/// As [`entry_tiles`], for kernels whose activations are always f32, and only the operands of their products bf16.
+macro_rules! entry_ranks {
+    ($($definition:tt)*) => {
+        crate::kernels::entry! { @ true, true, true, $($definition)* }
+    };
+}
+pub(crate) use entry_ranks;
+
 /// As [`entry`], for kernels whose activations are always f32.
 macro_rules! entry_f32 {
     ($($definition:tt)*) => {
-        crate::kernels::entry! { @ false, false, $($definition)* }
+        crate::kernels::entry! { @ false, false, false, $($definition)* }
     };
 }
 pub(crate) use entry_f32;

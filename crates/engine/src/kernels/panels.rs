@@ -34,6 +34,11 @@ pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
     with_vectors!(isa, ranges(vectors))
 }
 
+/// The panels of `vectors` packed planes on `isa`.
+pub(crate) fn single_panels(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
+    with_vectors!(isa, single(vectors))
+}
+
 /// Number of planes of [`super::NextRows`] that a weight gradient fetches.
 pub(crate) fn planes_fetched(isa: Isa, inputs: usize, outputs: usize) -> usize {
     with_vectors!(isa, gradient_tiles(inputs, outputs))
@@ -49,6 +54,10 @@ fn ranges<S: Simd>(vectors: usize) -> Vec<Range<usize>> {
             .map(|start| start..vectors.min(start + TILE_PLANES))
             .collect();
     }
+    single::<S>(vectors)
+}
+
+fn single<S: Simd>(vectors: usize) -> Vec<Range<usize>> {
     panels::<S>(vectors)
         .map(|(start, width)| start..start + width)
         .collect()

@@ -29,7 +29,7 @@ pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGr
         let rows = block.min(operands.rows - row);
         let steps = rows.div_ceil(pixels);
         let length = steps * TILE;
-        memory.set_steps(steps, TILE);
+        memory.set_steps((0..steps).map(|step| step * TILE));
         let d = memory.a((planes(end) - first) * length);
         let a = memory.b(planes(inputs) * length);
         for plane in first..planes(end) {

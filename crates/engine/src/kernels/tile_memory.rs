@@ -51,10 +51,9 @@ impl TileMemory {
         self.sums.dst()
     }
 
-    /// Sets `steps` to `count` multiples of `distance`.
-    pub(super) fn set_steps(&mut self, count: usize, distance: usize) {
+    pub(super) fn set_steps(&mut self, steps: impl Iterator<Item = usize>) {
         self.steps.clear();
-        self.steps.extend((0..count).map(|step| step * distance));
+        self.steps.extend(steps);
     }
 }
 

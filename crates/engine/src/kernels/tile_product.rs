@@ -28,7 +28,7 @@ pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogu
         let count = block.min(operands.rows - start);
         let stride = count.next_multiple_of(LANES) * LANES;
         let a = memory.a(ranks / LANES * stride);
-        memory.set_steps(ranks / LANES, stride);
+        memory.set_steps((0..ranks / LANES).map(|step| step * stride));
         arrange(s, operands.a.row(start), operands.depth, count, a, stride);
         for (plane, width) in panels::<S>(vectors) {
             let (Weights::Packed(b) | Weights::Followed(b)) = operands.b.plane(ranks, plane) else {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Layered;
 use super::conv::{ConvForward, ConvShape, Part, StemForward, conv_forward, stem_forward};
 use super::pass::{Pass, Share};
 use super::space::{Batch, Fitted, Packs};
@@ -13,21 +14,19 @@ use crate::kernels::{
     ring_length,
 };
 use crate::memory::{Dst, Planes, Src, padded, planes};
-use crate::network::Plan;
 use crate::program::{ConvStep, Kind, Value};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
 /// The geometry of a convolution, and the places of its packed weights.
 pub(super) fn fit(
-    isa: Isa,
-    plan: &Plan,
+    engine: &Layered,
     step: &ConvStep,
     batch: &Batch,
     training: bool,
     packed: &mut usize,
 ) -> Fitted {
-    let conv = &step.conv;
+    let (isa, plan, conv) = (engine.isa, &engine.plan, &step.conv);
     let mut pack = |length: usize| {
         let start = *packed;
         // Every layer starts at a cache line.
@@ -35,8 +34,16 @@ pub(super) fn fit(
         start
     };
     let input = batch.shapes[step.input.map_or(0, |input| input.z)];
-    let shape = matches!(step.kind, Kind::Stem | Kind::General)
-        .then(|| ConvShape::new(isa, conv, input.height, input.width));
+    let (height, width) = (input.height, input.width);
+    let shape = match step.kind {
+        Kind::Stem | Kind::General => Some(ConvShape::new(isa, conv, height, width)),
+        // Products of maps compute in bf16 as convolutions.
+        Kind::Pointwise if isa.rank() > 1 && engine.maps[step.layer] => {
+            Some(ConvShape::of_pixels(isa, conv, height, width))
+        }
+        Kind::Pointwise | Kind::Depthwise => None,
+    };
+    let isa = isa.with_f32();
     let (inputs, outputs) = (conv.in_channels, conv.out_channels);
     let kernel = conv.window.kernel;
     let (forward, backward) = match (&shape, step.kind) {
@@ -201,7 +208,7 @@ impl Pass<'_> {
                     let sums = sums_wanted.then_some(sums);
                     stem_forward(isa, &operands, &mut scratch.conv, sums);
                 }
-                (Kind::General, Some(input), Some(shape)) => {
+                (_, Some(input), Some(shape)) => {
                     let addend = step.after.addend.map(|layer| self.space.value(layer));
                     let operands = ConvForward {
                         shape,

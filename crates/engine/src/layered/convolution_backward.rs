@@ -61,7 +61,7 @@ impl Pass<'_> {
                             };
                             stem_backward(isa, &operands, &mut scratch.conv);
                         }
-                        (Kind::General, Some(input), Some(shape)) => {
+                        (_, Some(input), Some(shape)) => {
                             let before = self.space.batch.shapes[input.z].pixels() * first;
                             let operands = ConvBackward {
                                 shape,
@@ -108,6 +108,7 @@ impl Pass<'_> {
             InputTarget {
                 target: self.space.planes(sink.target).row(row),
                 before: self.before(sink, row),
+                scale: sink.direct.then(|| self.affine(sink.value).scale),
                 addend: sink.addend.map(|place| self.space.planes(place).row(row)),
                 sums_with: sink.sums.then_some(z.row(row)),
             }

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::Layered;
 use super::convolution::pack;
 use super::pass::{Norms, Pass, Share, copy_out};
 use super::space::{Batch, Fitted, Workspace, fit};
+use super::{LARGE, Layered};
 use crate::fused::context::lock;
 use crate::fused::norm::Norm;
 use crate::fused::{FusedError, Images, check};
@@ -48,7 +48,7 @@ impl Layered {
         let plan = &*self.plan;
         check_fold(plan, parameters, statistics)?;
         // Packed weights do not depend on the size of the images.
-        let side = (256, 256);
+        let side = (LARGE, LARGE);
         let batch = Batch {
             images: 1,
             side,
@@ -57,7 +57,7 @@ impl Layered {
         let steps = &self.folding.program.steps;
         let mut length = 0;
         let fitted: Vec<Fitted> = (steps.iter())
-            .map(|step| fit(self.isa, plan, step, &batch, false, &mut length))
+            .map(|step| fit(self, step, &batch, false, &mut length))
             .collect();
         let packed = Buffer::new(length);
         self.team.run(steps.len(), |index, _| {
@@ -131,7 +131,14 @@ impl Layered {
         // SAFETY: every step has places of its own.
         unsafe {
             let weights = Src::of(&weights);
-            pack(self.isa, step, fitted, weights, Some(&biases), target);
+            pack(
+                self.isa.with_f32(),
+                step,
+                fitted,
+                weights,
+                Some(&biases),
+                target,
+            );
         }
     }
 

@@ -34,6 +34,9 @@ pub use infer::LayeredWeights;
 use pass::{Norms, Pass, copy_in};
 use space::{Batch, Workspace};
 
+/// Side of images for which every map of a network has more than one pixel.
+const LARGE: usize = 256;
+
 /// An engine for one network. It keeps its threads and the memory of its last batches.
 pub struct Layered {
     plan: Arc<Plan>,
@@ -42,6 +45,8 @@ pub struct Layered {
     /// The steps of inference.
     folding: Folding,
     isa: Isa,
+    /// The layers that are maps: those with more than one pixel if the images are large.
+    maps: Vec<bool>,
     team: Team,
     idle: Idle<Workspace>,
     /// Memory of inference that no call is using.
@@ -144,15 +149,15 @@ impl Engine for Layered {
 
 impl CpuEngine for Layered {
     /// Creates an engine for `plan`. `None` if the plan has an operation that the engine lacks: layer normalisation,
-    /// attention, patch merging, channel scales; or if the instruction set computes in bf16.
+    /// attention, patch merging, channel scales. With an instruction set of bf16, dense convolutions multiply in bf16;
+    /// activations in memory and all else are f32.
     fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
         let isa = options.isa.unwrap_or_else(Isa::best);
-        if isa != isa.with_f32() {
-            return None;
-        }
         let program = lower(&plan).filter(runs)?;
         let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
+        let shapes = plan.shapes(LARGE, LARGE);
         Some(Layered {
+            maps: shapes.iter().map(|shape| shape.pixels() > 1).collect(),
             folding: fold(&plan, &program),
             program,
             isa,
@@ -214,7 +219,7 @@ impl Layered {
             program: &self.program,
             space: workspace,
             context: Context {
-                isa: self.isa,
+                isa: self.isa.with_f32(),
                 team: &self.team,
                 groups: &workspace.groups,
                 scratch: &workspace.scratch,

@@ -8,7 +8,6 @@ use super::conv::ConvShape;
 use super::places::{Place, Pool, places, reused_places};
 use crate::fused::context::{Group, Scratch, groups};
 use crate::fused::norm::Norm;
-use crate::isa::Isa;
 use crate::kernels::{Affine, Gather, NormBackward, Sums};
 use crate::memory::{Buffer, Planes, padded, plane_stride, planes};
 use crate::network::{Plan, Shape};
@@ -140,7 +139,7 @@ impl Workspace {
         let groups = groups(batch.images, threads);
         let mut packed = 0;
         let fitted: Vec<Fitted> = (program.steps.iter())
-            .map(|step| fit(engine.isa, plan, step, &batch, true, &mut packed))
+            .map(|step| fit(engine, step, &batch, true, &mut packed))
             .collect();
         let mut pool = Pool::default();
         let values = places(program, &batch, &mut pool);
@@ -198,7 +197,7 @@ impl Workspace {
         let (plan, program) = (&*engine.plan, &engine.folding.program);
         let mut length = 0;
         let steps = program.steps.iter();
-        let fitted = steps.map(|step| fit(engine.isa, plan, step, &batch, false, &mut length));
+        let fitted = steps.map(|step| fit(engine, step, &batch, false, &mut length));
         let fitted = fitted.collect();
         let mut pool = Pool::default();
         let values = reused_places(plan, program, &batch, &mut pool);
@@ -297,17 +296,17 @@ impl Units {
 
 /// The geometry of a step, and the places of its packed weights, with those for the backward pass if asked for.
 pub(super) fn fit(
-    isa: Isa,
-    plan: &Plan,
+    engine: &Layered,
     step: &Step,
     batch: &Batch,
     training: bool,
     packed: &mut usize,
 ) -> Fitted {
     match step {
-        Step::Conv(step) => super::convolution::fit(isa, plan, step, batch, training, packed),
+        Step::Conv(step) => super::convolution::fit(engine, step, batch, training, packed),
         Step::Gather { sources, map, .. } => {
-            let channels: Vec<usize> = sources.iter().map(|s| plan.channels[s.z]).collect();
+            let width = |source: &Value| engine.plan.channels[source.z];
+            let channels: Vec<usize> = sources.iter().map(width).collect();
             let forward: Vec<_> = map.iter().map(|&from| Some(from)).collect();
             let back = (channels.iter().enumerate())
                 .map(|(source, &count)| {

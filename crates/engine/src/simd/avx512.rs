@@ -1,5 +1,6 @@
 //! AVX-512. A vector takes one of the 32 registers. In bf16, two activations share the memory of an f32, and products
-//! take them in pairs. With AMX, products take them in tiles.
+//! take them in pairs. With AMX, products take them in tiles. With `WIDE`, only the operands of products are bf16, and
+//! activations in memory are f32.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
@@ -8,14 +9,14 @@ use super::{LANES, Simd, TileProduct, amx};
 use crate::memory::{Dst, Src};
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const BF16: bool, const AMX: bool = false>(());
+pub(crate) struct Avx512<const BF16: bool, const AMX: bool = false, const WIDE: bool = false>(());
 
 // SAFETY of every block below: a value of this type exists only if the processor has AVX-512 and, if `BF16`, AVX-512
 // BF16, and, if `AMX`, AMX (see `new`). The callers of the unsafe methods guarantee that pointers are valid.
-impl<const BF16: bool, const AMX: bool> Simd for Avx512<BF16, AMX> {
+impl<const BF16: bool, const AMX: bool, const WIDE: bool> Simd for Avx512<BF16, AMX, WIDE> {
     type Vector = __m512;
     type Order = (__mmask16, __m512i);
-    const PIXEL: usize = if BF16 { LANES / 2 } else { LANES };
+    const PIXEL: usize = if BF16 && !WIDE { LANES / 2 } else { LANES };
     const RANK: usize = if BF16 { 2 } else { 1 };
     const TILES: bool = AMX;
     const TILE_ROWS: [usize; 3] = if AMX { [32, 32, 0] } else { [14, 12, 8] };
@@ -160,7 +161,7 @@ impl<const BF16: bool, const AMX: bool> Simd for Avx512<BF16, AMX> {
     unsafe fn load_pixel(self, source: Src, row: usize) -> __m512 {
         unsafe {
             let from = source.pointer(row * Self::PIXEL, Self::PIXEL);
-            if BF16 {
+            if BF16 && !WIDE {
                 let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
             } else {
@@ -173,7 +174,7 @@ impl<const BF16: bool, const AMX: bool> Simd for Avx512<BF16, AMX> {
     unsafe fn store_pixel(self, target: Dst, row: usize, value: __m512) {
         unsafe {
             let to = target.pointer(row * Self::PIXEL, Self::PIXEL);
-            if BF16 {
+            if BF16 && !WIDE {
                 let halves: __m256i = transmute(_mm512_cvtneps_pbh(value));
                 _mm256_storeu_si256(to.cast(), halves);
             } else {
@@ -186,7 +187,7 @@ impl<const BF16: bool, const AMX: bool> Simd for Avx512<BF16, AMX> {
     unsafe fn stream_pixel(self, target: Dst, row: usize, value: __m512) {
         unsafe {
             let to = target.pointer(row * Self::PIXEL, Self::PIXEL);
-            if BF16 {
+            if BF16 && !WIDE {
                 let halves: __m256i = transmute(_mm512_cvtneps_pbh(value));
                 _mm256_stream_si256(to.cast(), halves);
             } else {

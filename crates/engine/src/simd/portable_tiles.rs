@@ -4,8 +4,9 @@
 use super::{LANES, Portable, Simd, TileProduct};
 use crate::memory::{Dst, Src};
 
+/// With `WIDE`, only the operands of products are bf16, and activations in memory are f32.
 #[derive(Clone, Copy)]
-pub(crate) struct PortableTiles;
+pub(crate) struct PortableTiles<const WIDE: bool = false>;
 
 type Lanes = [f32; LANES];
 
@@ -41,10 +42,10 @@ macro_rules! portable {
 }
 
 // SAFETY of every block below: the callers of the unsafe methods guarantee that pointers are valid.
-impl Simd for PortableTiles {
+impl<const WIDE: bool> Simd for PortableTiles<WIDE> {
     type Vector = Lanes;
     type Order = [u32; LANES];
-    const PIXEL: usize = LANES / 2;
+    const PIXEL: usize = if WIDE { LANES } else { LANES / 2 };
     const RANK: usize = 2;
     const TILES: bool = true;
     const TILE_ROWS: [usize; 3] = [32, 32, 0];
@@ -98,12 +99,18 @@ impl Simd for PortableTiles {
 
     #[inline(always)]
     unsafe fn load_pixel(self, source: Src, row: usize) -> Lanes {
+        if WIDE {
+            return unsafe { Portable.load_pixel(source, row) };
+        }
         let halves = unsafe { self.load_first(Self::PIXEL, source, row * Self::PIXEL) };
         std::array::from_fn(|lane| pair(halves[lane / 2])[lane % 2])
     }
 
     #[inline(always)]
     unsafe fn store_pixel(self, target: Dst, row: usize, value: Lanes) {
+        if WIDE {
+            return unsafe { Portable.store_pixel(target, row, value) };
+        }
         let mut halves = [0.0; LANES];
         for (index, half) in halves.iter_mut().enumerate().take(Self::PIXEL) {
             *half = paired(rounded(value[2 * index]), rounded(value[2 * index + 1]));

@@ -3,8 +3,11 @@
 use engine::{Engine as _, FusedError, ImagePixels, Images, Isa, Layered};
 
 use crate::common::{Case, Map, Random, assert_close};
-use crate::networks;
 use crate::reference::Network;
+use crate::{networks, tiles};
+
+/// Tolerance of bf16, in which the operands of products are rounded.
+const BF16: f64 = 2e-2;
 
 #[test]
 fn inference_is_the_references() {
@@ -28,7 +31,9 @@ fn inference_is_the_references() {
             channels: 3,
             values: pixels.iter().copied().map(f64::from).collect(),
         });
-        for isa in Isa::available() {
+        let bf16 = tiles::with_amx(Isa::best()).into_iter();
+        let f32 = Isa::available().into_iter().map(|isa| (isa, 1e-4));
+        for (isa, off) in f32.chain(bf16.map(|isa| (isa, BF16))) {
             for threads in [1, 2, 5] {
                 let engine = case.engine::<Layered>(isa, threads);
                 let weights = engine.fold(&case.parameters, &case.statistics).unwrap();
@@ -43,11 +48,11 @@ fn inference_is_the_references() {
                     let classes = case.plan.classes();
                     let mut logits = vec![f32::NAN; count * classes];
                     engine.infer(&weights, images, &mut logits).unwrap();
-                    assert_close(&logits, &expected.logits[..count * classes], 1e-4, &what);
+                    assert_close(&logits, &expected.logits[..count * classes], off, &what);
                     let features = case.plan.feature_count();
                     let mut found = vec![f32::NAN; count * features];
                     engine.features(&weights, images, &mut found).unwrap();
-                    assert_close(&found, &expected.features[..count * features], 1e-4, &what);
+                    assert_close(&found, &expected.features[..count * features], off, &what);
                 }
             }
         }

@@ -7,4 +7,12 @@ mod common;
 mod infer;
 mod networks;
 mod reference;
+#[allow(
+    unsafe_code,
+    reason = "it emulates instructions that this processor lacks"
+)]
+#[path = "../common/tiles.rs"]
+mod tiles;
 mod train;
+
+use engine::Isa;

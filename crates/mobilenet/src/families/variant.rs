@@ -35,6 +35,8 @@ impl Variant {
     pub const SMALL: Variant = Variant("mobilenet_v3_small");
     /// MobileNetV2, 17 blocks, 1280 features.
     pub const V2: Variant = Variant("mobilenet_v2");
+    /// ResNet, 8 blocks, 512 features.
+    pub const RESNET18: Variant = Variant("resnet18");
 
     /// Every network, family by family.
     pub fn all() -> impl Iterator<Item = Variant> {

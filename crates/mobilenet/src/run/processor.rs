@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use engine::{Chain, Plan};
+use engine::Plan;
 
 use crate::run::composed::Composed;
 use crate::run::executor::Executor;
@@ -94,26 +94,20 @@ impl Processor {
         }
         let plan = Arc::clone(plan);
         Ok(match (&self.tensors, precision) {
-            (Device::Cpu, Precision::F32) => {
-                let options = FusedOptions::default();
-                if let Some(fused) = Fused::new(Arc::clone(&plan), options) {
-                    Box::new(fused)
-                } else if let Some(layered) = Layered::new(Arc::clone(&plan), options) {
-                    Box::new(layered)
-                } else {
-                    Box::new(Composed::new(plan))
-                }
-            }
-            (Device::Cpu, precision) if precision.is_bf16() => {
-                if Chain::find(&plan).is_none() {
-                    return Err(Error::OnlyFused(plan.name.clone()));
-                }
+            (Device::Cpu, precision) if precision != Precision::F16 => {
                 let options = FusedOptions {
                     isa: Some(precision.isa()?),
                     ..FusedOptions::default()
                 };
-                let fused = Fused::new(plan, options).ok_or(Error::Precision(precision))?;
-                Box::new(fused)
+                if let Some(fused) = Fused::new(Arc::clone(&plan), options) {
+                    Box::new(fused)
+                } else if let Some(layered) = Layered::new(Arc::clone(&plan), options) {
+                    Box::new(layered)
+                } else if precision == Precision::F32 {
+                    Box::new(Composed::new(plan))
+                } else {
+                    return Err(Error::OnlyConvolutions(plan.name.clone()));
+                }
             }
             (_, Precision::F32) => Box::new(Composed::new(plan)),
             (Device::Cuda(_), Precision::F16) => Box::new(Composed::new(plan).with_f16()),

@@ -137,7 +137,7 @@ keys! { BEFORE_LOSS:
     "train.learning_rate" ABOVE_0; "Learning rate at the schedule's start, or at its peak (one_cycle)."
     "train.seed" COUNT; "Seed of initialisation, shuffling and dropout."
     "train.device" Read(device); "\"auto\", \"cpu\", \"cuda\", \"cuda:1\" or \"metal\"."
-    "train.precision" Or("auto", &OneOf(words_of::<Precision>)); "\"f32\", \"bf16\" (networks of the fused executor, on CPUs with AMX or AVX-512 BF16: half the memory, mostly faster), \"bf16_amx\" or \"bf16_avx512\" (bf16 with these instructions) or \"f16\" (CUDA GPUs). auto: the fastest of f32 and the CPU's bf16 instructions, measured once on each processor in two to three seconds; f32 for other networks and on GPUs. The run keeps the measured word."
+    "train.precision" Or("auto", &OneOf(words_of::<Precision>)); "\"f32\", \"bf16\" (networks of convolutions, on CPUs with AMX or AVX-512 BF16: mostly faster, and for networks of the fused executor half the memory), \"bf16_amx\" or \"bf16_avx512\" (bf16 with these instructions) or \"f16\" (CUDA GPUs). auto: the fastest of f32 and the CPU's bf16 instructions, measured once on each processor in two to three seconds; f32 for other networks and on GPUs. The run keeps the measured word."
     "train.threads" Or("auto", &Whole(1, MAX_THREADS as u64)); "CPU threads; auto: one for each physical core."
     "train.freeze_epochs" COUNT; "Epochs in which only the head learns; the schedule counts them too."
     "train.cache_features" Switch; "Compute features once while the backbone is frozen, not once per epoch."

@@ -53,7 +53,7 @@ impl Begun {
         start.network.run_on(&processor, precision)?;
         // A run that goes on keeps its precision anyway.
         let slower = match (&chosen, state) {
-            (None, None) => slower(precision, &processor)?,
+            (None, None) => slower(precision, start.network.executor(), &processor)?,
             _ => None,
         };
         let begun = Self {

@@ -142,6 +142,7 @@ mod tests {
             instructions: "avx512".to_owned(),
             precisions: vec![Precision::F32, Precision::Bf16Avx512],
             threads: 2,
+            executor: "fused".to_owned(),
         }
     }
 
@@ -170,11 +171,12 @@ mod tests {
         let folder = dir.path().join("new/folder");
         assert_eq!(asked(&folder, &machine(), "a", 0.1), (0.1, true));
         assert_eq!(asked(&folder, &machine(), "a", 9.0), (0.1, false));
-        let others: [fn(&mut Machine); 4] = [
+        let others: [fn(&mut Machine); 5] = [
             |other| other.processor.push('2'),
             |other| other.instructions = "avx2".to_owned(),
             |other| other.precisions = vec![Precision::F32, Precision::Bf16Amx],
             |other| other.threads = 3,
+            |other| other.executor = "layered".to_owned(),
         ];
         for (number, change) in others.into_iter().enumerate() {
             let (mut other, now) = (machine(), 10.0 + number as f64);

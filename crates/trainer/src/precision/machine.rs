@@ -21,17 +21,20 @@ pub(super) struct Machine {
     pub(super) precisions: Vec<Precision>,
     /// The number of threads.
     pub(super) threads: usize,
+    /// The code that runs the network: `fused` or `layered`.
+    pub(super) executor: String,
 }
 
 impl Machine {
-    /// This processor, with the threads that the engine uses here.
-    pub(super) fn here() -> Self {
+    /// This processor, with the threads that the engine uses here, for an executor.
+    pub(super) fn here(executor: &str) -> Self {
         let bf16 = Precision::bf16_of_this_processor();
         Self {
             processor: processor(),
             instructions: Isa::best().to_string(),
             precisions: [Precision::F32].into_iter().chain(bf16).collect(),
             threads: rayon::current_num_threads(),
+            executor: executor.to_owned(),
         }
     }
 }
@@ -103,8 +106,9 @@ mod tests {
 
     #[test]
     fn the_machine_and_the_build_are_the_same_when_asked_again() {
-        let machine = Machine::here();
-        assert_eq!(machine, Machine::here());
+        let machine = Machine::here("fused");
+        assert_eq!(machine, Machine::here("fused"));
+        assert_ne!(machine, Machine::here("layered"));
         assert_eq!(machine.precisions[0], Precision::F32);
         assert_eq!(build().unwrap(), build().unwrap());
     }

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use mobilenet::weights::Normalisation;
 use mobilenet::{Images, ModelConfig, Network, Precision, Processor, Variant};
 
-use super::TrainingSpeed;
+use super::{LAYERED, TrainingSpeed};
 use crate::{Objective, Result, Targets};
 
 /// The time for measuring one training.
@@ -63,14 +63,15 @@ impl TrainingSteps {
     }
 }
 
-/// Measures the speed of training in each precision.
-pub(super) fn speeds(precisions: &[Precision]) -> Result<Vec<TrainingSpeed>> {
+/// Measures the speed of training in each precision, for networks of an executor.
+pub(super) fn speeds(executor: &str, precisions: &[Precision]) -> Result<Vec<TrainingSpeed>> {
     let (least, most) = LARGE_BATCH;
-    let large = rayon::current_num_threads().clamp(least, most);
-    let works = [
-        (Variant::LARGE, 224, large),
-        (Variant::SMALL, 32, SMALL_BATCH),
-    ];
+    let batch = rayon::current_num_threads().clamp(least, most);
+    let [large, small] = match executor {
+        LAYERED => [Variant::RESNET18; 2],
+        _ => [Variant::LARGE, Variant::SMALL],
+    };
+    let works = [(large, 224, batch), (small, 32, SMALL_BATCH)];
     let mut logarithms = vec![0.0; precisions.len()];
     for (variant, side, batch) in works {
         let medians = medians(precisions, variant, side, batch)?;

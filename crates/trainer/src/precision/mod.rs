@@ -24,8 +24,10 @@ pub(crate) use measure::TrainingSteps;
 /// Speeds that differ by less than this factor count as equal.
 const EQUAL: f64 = 1.03;
 
-/// The executor that runs networks in bf16 on a CPU.
-const FUSED: &str = "fused";
+/// The executors that run networks in bf16 on a CPU.
+const EXECUTORS: [&str; 2] = ["fused", LAYERED];
+/// The one for any network of convolutions.
+const LAYERED: &str = "layered";
 
 /// The measured speed of training in a precision on this processor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +83,8 @@ pub fn keep_speeds_in(folder: PathBuf) {
 /// so that it can be shown.
 ///
 /// `"auto"` is the fastest of f32 and the bf16 instructions of this processor, as measured; see [`keep_speeds_in`]. It is
-/// f32 without a measurement for models that do not run in bf16, and on GPUs.
+/// f32 without a measurement for models that do not run in bf16, and on GPUs. Networks of the `fused` and of the `layered`
+/// executor are measured apart.
 ///
 /// # Errors
 ///
@@ -97,7 +100,7 @@ pub fn settle_precision(
     let (name, device, best) = (model.description().name(), processor.name(), Isa::best());
     let reason = if !is_cpu(processor) {
         Some(format!("the network runs on {device}, not on the CPU"))
-    } else if model.executor() != FUSED {
+    } else if !EXECUTORS.contains(&model.executor()) {
         Some(format!("{name} does not run in bf16"))
     } else if Precision::bf16_of_this_processor().is_empty() {
         Some(format!(
@@ -108,7 +111,7 @@ pub fn settle_precision(
     };
     let speeds = match reason {
         Some(_) => Vec::new(),
-        None => speeds()?,
+        None => speeds(model.executor())?,
     };
     let chosen = ChosenPrecision {
         precision: fastest(&speeds),
@@ -118,15 +121,19 @@ pub fn settle_precision(
     Ok((chosen.precision, Some(chosen)))
 }
 
-/// The measured speeds of a bf16 precision that is slower than f32 on a CPU. `None` if it is not, and for other
-/// precisions.
-pub(crate) fn slower(precision: Precision, processor: &Processor) -> Result<Option<Slower>> {
+/// The measured speeds of a bf16 precision that is slower than f32 on a CPU, for networks of an executor. `None` if it is
+/// not, and for other precisions.
+pub(crate) fn slower(
+    precision: Precision,
+    executor: &str,
+    processor: &Processor,
+) -> Result<Option<Slower>> {
     let measured = match precision {
         Precision::Bf16 => Precision::bf16_of_this_processor().first().copied(),
         other => Some(other),
     };
     match measured.filter(|measured| measured.is_bf16() && is_cpu(processor)) {
-        Some(measured) => Ok(compared(measured, &speeds()?)),
+        Some(measured) => Ok(compared(measured, &speeds(executor)?)),
         None => Ok(None),
     }
 }
@@ -168,20 +175,18 @@ fn compared(precision: Precision, speeds: &[TrainingSpeed]) -> Option<Slower> {
     (found.in_f32 > EQUAL * found.images_per_second).then_some(found)
 }
 
-/// The speeds of training in f32 and in each bf16 precision of this processor.
-fn speeds() -> Result<Vec<TrainingSpeed>> {
-    // A process measures at most once, even if no file can be kept, and never two measurements at a time.
-    static MEASURED: Mutex<Option<(Machine, Vec<TrainingSpeed>)>> = Mutex::new(None);
+/// The speeds of training networks of an executor, in f32 and in each bf16 precision of this processor.
+fn speeds(executor: &str) -> Result<Vec<TrainingSpeed>> {
+    // A process measures an executor at most once, even if no file can be kept, and never two at a time.
+    static MEASURED: Mutex<Vec<(Machine, Vec<TrainingSpeed>)>> = Mutex::new(Vec::new());
     let mut measured = MEASURED.lock().unwrap_or_else(PoisonError::into_inner);
-    let machine = Machine::here();
-    if let Some((of, speeds)) = &*measured
-        && *of == machine
-    {
+    let machine = Machine::here(executor);
+    if let Some((_, speeds)) = measured.iter().find(|(of, _)| *of == machine) {
         return Ok(speeds.clone());
     }
     let measure = || {
         tracing::info!("measuring once which precision is the fastest on this processor");
-        measure::speeds(&machine.precisions)
+        measure::speeds(executor, &machine.precisions)
     };
     let speeds = match FOLDER
         .get()
@@ -190,7 +195,7 @@ fn speeds() -> Result<Vec<TrainingSpeed>> {
         Some(cache) => cache.speeds(measure)?,
         None => measure()?,
     };
-    *measured = Some((machine, speeds.clone()));
+    measured.push((machine, speeds.clone()));
     Ok(speeds)
 }
 

@@ -60,7 +60,7 @@ fn a_choice_is_shown_with_its_figures_or_its_reason() {
         "precision auto: bf16_avx512 (images/s on this processor: f32 212, bf16_avx512 301)"
     );
     let network = Network::new(
-        &ModelConfig::new("shufflenet_v2_x0_5".parse().unwrap(), 3),
+        &ModelConfig::new("convnext_atto".parse().unwrap(), 3),
         1,
         &Device::Cpu,
     );
@@ -72,13 +72,20 @@ fn a_choice_is_shown_with_its_figures_or_its_reason() {
     assert!(chosen.speeds.is_empty());
     assert_eq!(
         chosen.to_string(),
-        "precision auto: f32, because shufflenet_v2_x0_5 does not run in bf16"
+        "precision auto: f32, because convnext_atto does not run in bf16"
     );
 }
 
 #[test]
 fn auto_measures_every_precision_of_this_processor() {
-    let network = Network::new(&ModelConfig::new(Variant::SMALL, 3), 1, &Device::Cpu).unwrap();
+    for variant in [Variant::SMALL, Variant::RESNET18] {
+        check_auto(variant);
+    }
+}
+
+fn check_auto(variant: Variant) {
+    let network = Network::new(&ModelConfig::new(variant, 3), 1, &Device::Cpu).unwrap();
+    let executor = network.executor();
     let cpu = Processor::of(Device::Cpu);
     let fixed = settle_precision(AMX.into(), &network, &cpu).unwrap();
     assert_eq!(fixed, (AMX, None));
@@ -97,5 +104,5 @@ fn auto_measures_every_precision_of_this_processor() {
     // The second answer is that of the first measurement.
     let again = settle_precision(PrecisionChoice::Auto, &network, &cpu).unwrap();
     assert_eq!(again, (precision, Some(chosen)));
-    assert_eq!(slower(F32, &cpu).unwrap(), None);
+    assert_eq!(slower(F32, executor, &cpu).unwrap(), None);
 }

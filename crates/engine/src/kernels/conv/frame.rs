@@ -7,6 +7,9 @@ use crate::kernels::{Behind, Reading, entry_f32};
 use crate::memory::Dst;
 use crate::simd::{LANES, Simd};
 
+/// Pixels that may be read beyond the last one.
+const BEYOND: usize = super::tile_rows::OUTPUTS - 1;
+
 /// Rows of images with zeros around them, `[planes][images][rows][phases][columns][16]`. Column `c` of a row is the
 /// column `c / phases` of phase `c % phases`.
 #[derive(Clone, Copy)]
@@ -40,9 +43,9 @@ impl Frame {
         ((self.images * self.image() / LANES) | 1) * LANES
     }
 
-    /// Length in values of the memory for this many planes.
+    /// Length in values of the memory for this many planes. The last tile of outputs may read beyond the last pixel.
     pub(crate) fn length(&self, planes: usize) -> usize {
-        planes * self.stride()
+        planes * self.stride() + BEYOND * LANES
     }
 
     /// Distance in values from the frame's first pixel to another one.

@@ -11,12 +11,15 @@
 //! - Gradient of the weights: [`conv_gradient`] over both frames.
 //!
 //! Kernels work on panels of up to three planes of outputs. A panel reads the channels of the groups that its outputs
-//! belong to. Weights between different groups are 0.
+//! belong to. Weights between different groups are 0. In bf16, frames hold two channels in the place of one (see
+//! [`ranks`]), while activations outside of frames stay f32.
 
 mod frame;
 mod gradient;
 mod images;
 mod pack;
+mod ranks;
+mod tile_rows;
 mod tiles;
 
 pub(crate) use frame::{Fill, Frame, fill, fill_behind};
@@ -24,5 +27,6 @@ pub(crate) use gradient::{ConvGradient, conv_gradient};
 pub(crate) use images::{
     ImageConv, ImageOutput, image_conv, image_conv_gradient, pack_image_taps, unpack_image_taps,
 };
-pub(crate) use pack::{Packing, pack_panel, unpack_gradient};
+pub(crate) use pack::{Packing, pack_panel, unpack_gradient, unpack_taps};
+pub(crate) use ranks::{NarrowRows, frame_ranks, narrow_rows, pair_planes};
 pub(crate) use tiles::{ConvEpilogue, ConvTiles, Place, conv_tiles};

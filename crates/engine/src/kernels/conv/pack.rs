@@ -3,7 +3,8 @@
 //! Torch stores `[outputs][inputs / groups][taps]`. Weights between different groups do not exist; where a panel
 //! needs them, they are 0.
 
-use crate::kernels::entry_f32;
+use super::ranks::rank_channels;
+use crate::kernels::{entry_f32, entry_ranks};
 use crate::memory::{Dst, Src};
 use crate::simd::{LANES, Simd};
 
@@ -24,8 +25,9 @@ pub(crate) struct Packing<'a> {
     pub(crate) plane: usize,
     /// The panel's number of planes.
     pub(crate) width: usize,
-    /// The range of channels that the panel reads.
+    /// The range of channels that the panel reads, and the number of their ranks.
     pub(crate) channels: (usize, usize),
+    pub(crate) ranks: usize,
 }
 
 impl Packing<'_> {
@@ -43,10 +45,37 @@ impl Packing<'_> {
         let exists = group < self.groups && input / self.inputs == group;
         exists.then(|| (output * self.inputs + input % self.inputs) * self.taps)
     }
+
+    /// The first `count` taps from `tap` on between `channel` and the columns of a plane. Channels behind the last have
+    /// weights of 0.
+    #[inline(always)]
+    unsafe fn columns<S: Simd>(
+        &self,
+        s: S,
+        weights: Src,
+        channel: usize,
+        plane: usize,
+        (tap, count): (usize, usize),
+    ) -> [S::Vector; LANES] {
+        let mut rows = [s.zero(); LANES];
+        if channel < self.channels.1 {
+            for (lane, row) in rows.iter_mut().enumerate() {
+                let column = plane * LANES + lane;
+                let place = match self.transposed {
+                    true => self.place(channel, column),
+                    false => self.place(column, channel),
+                };
+                if let Some(place) = place {
+                    *row = s.load_first(count, weights, place + tap);
+                }
+            }
+        }
+        s.transpose(rows)
+    }
 }
 
-entry_f32! {
-    /// Packs the weights of a panel, `[taps][channels][width * 16]`.
+entry_ranks! {
+    /// Packs the weights of a panel, `[taps][ranks][width * 16]`.
     ///
     /// # Safety
     /// `weights` holds all weights in torch's layout, and `target` has space for the panel.
@@ -55,26 +84,20 @@ entry_f32! {
 
 #[inline(always)]
 unsafe fn pack_panel_kernel<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target: Dst) {
-    let (start, end) = o.channels;
-    for channel in start..end {
+    for rank in 0..o.ranks {
+        let channels = rank_channels::<S>(rank).map(|channel| o.channels.0 + channel);
         for vector in 0..o.width {
             for tap in (0..o.taps).step_by(LANES) {
                 let count = LANES.min(o.taps - tap);
-                let mut rows = [s.zero(); LANES];
-                for (lane, row) in rows.iter_mut().enumerate() {
-                    let column = (o.plane + vector) * LANES + lane;
-                    let place = if o.transposed {
-                        o.place(channel, column)
-                    } else {
-                        o.place(column, channel)
-                    };
-                    if let Some(place) = place {
-                        *row = s.load_first(count, weights, place + tap);
-                    }
-                }
-                let columns = s.transpose(rows);
-                for (index, &value) in columns.iter().enumerate().take(count) {
-                    let row = o.order[tap + index] * (end - start) + channel - start;
+                let plane = o.plane + vector;
+                let first = o.columns(s, weights, channels[0], plane, (tap, count));
+                let second = match S::RANK {
+                    1 => first,
+                    _ => o.columns(s, weights, channels[1], plane, (tap, count)),
+                };
+                for index in 0..count {
+                    let row = o.order[tap + index] * o.ranks + rank;
+                    let value = s.rank(first[index], second[index]);
                     s.store(target, (row * o.width + vector) * LANES, value);
                 }
             }
@@ -121,6 +144,32 @@ unsafe fn unpack_gradient_kernel<S: Simd>(s: S, o: &Packing<'_>, panel: Src, tar
                         s.store_first(count, target, place + tap, value);
                     }
                 }
+            }
+        }
+    }
+}
+
+entry_f32! {
+    /// Stores a gradient, `[taps][count]`, as `[count][taps]`.
+    ///
+    /// # Safety
+    /// `from` and `target` hold all their values.
+    fn unpack_taps(taps: usize, count: usize, from: Src, target: Dst) => unpack_taps_kernel
+}
+
+#[inline(always)]
+unsafe fn unpack_taps_kernel<S: Simd>(s: S, taps: usize, count: usize, from: Src, target: Dst) {
+    for first in (0..count).step_by(LANES) {
+        let lanes = LANES.min(count - first);
+        for tap in (0..taps).step_by(LANES) {
+            let used = LANES.min(taps - tap);
+            let mut rows = [s.zero(); LANES];
+            for (index, row) in rows.iter_mut().enumerate().take(used) {
+                *row = s.load_first(lanes, from, (tap + index) * count + first);
+            }
+            let columns = s.transpose(rows);
+            for (lane, &value) in columns.iter().enumerate().take(lanes) {
+                s.store_first(used, target, (first + lane) * taps + tap, value);
             }
         }
     }

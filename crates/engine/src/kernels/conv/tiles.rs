@@ -1,10 +1,12 @@
 //! Tiles of outputs of a convolution.
 
+use super::tile_rows::row_on_tiles;
 use crate::kernels::activation::activate_tile;
 use crate::kernels::ahead::{NextPanel, Pixels, fetch_operands, fetch_pixels};
 use crate::kernels::epilogue::add_sums;
 use crate::kernels::product::{UNROLL, column, steps, tiles};
-use crate::kernels::{Before, Frame, Sums, entry_f32};
+use crate::kernels::tile_memory::TileMemory;
+use crate::kernels::{Before, Frame, Sums, entry_ranks};
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
@@ -18,9 +20,9 @@ pub(crate) struct ConvTiles<'a> {
     pub(crate) taps: &'a [usize],
     /// Distance in rows of the frame from one output row to the next.
     pub(crate) step: usize,
-    /// The range of the frame's channels that the panel reads.
-    pub(crate) channels: (usize, usize),
-    /// `[taps][channels][width * 16]`
+    /// The range of the frame's ranks that the panel reads. A rank is one channel in f32; see [`super::ranks`].
+    pub(crate) ranks: (usize, usize),
+    /// `[taps][ranks][width * 16]`
     pub(crate) weights: Src,
     /// The panel's first plane of outputs.
     pub(crate) plane: usize,
@@ -55,7 +57,9 @@ pub(crate) struct ConvEpilogue {
     pub(crate) activation: Activation,
     /// Multiplies by the derivative of this activation.
     pub(crate) before: Option<Before>,
-    /// Added last.
+    /// A factor for each channel. The sums are computed before it.
+    pub(crate) scale: Option<Src>,
+    /// Added last. The sums are computed after it, unless there is a scale.
     pub(crate) addend: Option<Planes>,
     /// The second sum adds up the products with these values. With `None` it adds up squares.
     pub(crate) sums_with: Option<Planes>,
@@ -67,17 +71,18 @@ impl ConvEpilogue {
         shortcut: None,
         activation: Activation::Identity,
         before: None,
+        scale: None,
         addend: None,
         sums_with: None,
     };
 }
 
-entry_f32! {
+entry_ranks! {
     /// Computes one panel's outputs for all images of the frame. Adds the outputs and their squares, or products, to
     /// the sums.
     ///
     /// # Safety
-    /// The frame holds all pixels that the taps read. The target and the epilogue's operands hold all pixels of the
+    /// The frame holds all pixels that the taps read; on tiles, 31 more are readable. The target and the epilogue's operands hold all pixels of the
     /// place, in the panel's planes.
     fn conv_tiles(operands: &ConvTiles<'_>, epilogue: &ConvEpilogue, sums: Option<&mut Sums>)
         => conv_tiles_kernel
@@ -98,9 +103,17 @@ unsafe fn conv_tiles_kernel<S: Simd>(
         2 => &Tiles::<S, 2>::TABLE,
         _ => &Tiles::<S, 3>::TABLE,
     };
+    let mut memory = S::TILES.then(TileMemory::take);
+    if let Some(memory) = &mut memory {
+        let planes = o.ranks.0 / LANES..o.ranks.1 / LANES;
+        let stride = o.frame.stride();
+        let steps = o.taps.iter();
+        memory
+            .set_steps(steps.flat_map(|tap| planes.clone().map(move |plane| tap + plane * stride)));
+    }
     let blocks = o.columns.div_ceil(S::TILE_ROWS[o.width - 1]);
     let start = o.frame.start.src();
-    let (from, to) = o.channels;
+    let (from, to) = o.ranks;
     let length = o.taps.len() * (to - from) * o.width * LANES;
     let calls = o.taps.len() * (to.div_ceil(LANES) - from / LANES);
     let tiles_in_all = o.frame.images * o.rows * blocks;
@@ -110,19 +123,29 @@ unsafe fn conv_tiles_kernel<S: Simd>(
             let a = start.at(image * o.frame.image() + y * o.step * o.frame.pitch());
             let first = o.place.first + image * o.place.image + y * o.place.row;
             let mut totals: Totals = [0.0; 6 * LANES];
-            let mut x = 0;
-            for block in 1..=blocks {
-                let end = o.columns * block / blocks;
-                tiles[end - x - 1](&Tile {
-                    conv: o,
-                    epilogue,
-                    a: a.at(x * LANES),
-                    next,
-                    pixel: first + x * o.place.column,
-                    totals: sums.is_some().then(|| Dst::of(&mut totals)),
-                });
-                next = next.after(calls);
-                x = end;
+            let tile = Tile {
+                conv: o,
+                epilogue,
+                a,
+                next,
+                pixel: first,
+                totals: sums.is_some().then(|| Dst::of(&mut totals)),
+            };
+            if let Some(memory) = &memory {
+                row_on_tiles(s, memory, &tile);
+            } else {
+                let mut x = 0;
+                for block in 1..=blocks {
+                    let end = o.columns * block / blocks;
+                    tiles[end - x - 1](&Tile {
+                        a: a.at(x * LANES),
+                        next,
+                        pixel: first + x * o.place.column,
+                        ..tile
+                    });
+                    next = next.after(calls);
+                    x = end;
+                }
             }
             if let Some(sums) = &mut sums {
                 // Each row is summed separately first, so that rounding errors do not grow with the image.
@@ -135,16 +158,20 @@ unsafe fn conv_tiles_kernel<S: Simd>(
             }
         }
     }
+    if let Some(memory) = memory {
+        memory.give_back();
+    }
 }
 
-struct Tile<'a> {
-    conv: &'a ConvTiles<'a>,
-    epilogue: &'a ConvEpilogue,
-    a: Src,
-    next: NextPanel,
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'a> {
+    pub(super) conv: &'a ConvTiles<'a>,
+    pub(super) epilogue: &'a ConvEpilogue,
+    pub(super) a: Src,
+    pub(super) next: NextPanel,
     /// The pixel of the first output.
-    pixel: usize,
-    totals: Option<Dst>,
+    pub(super) pixel: usize,
+    pub(super) totals: Option<Dst>,
 }
 
 tiles!();
@@ -160,7 +187,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     }
     let mut sums = [first; ROWS];
     let stride = conv.frame.stride();
-    let (start, end) = conv.channels;
+    let (start, end) = conv.ranks;
     let pitch = WIDTH * LANES;
     let mut b = conv.weights;
     let mut next = tile.next;
@@ -175,14 +202,14 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
         fetch_operands(before, tile.epilogue.addend, &pixels);
     }
     for &tap in conv.taps {
-        let mut channel = start;
-        while channel < end {
-            let mut k = channel % LANES;
-            let count = (LANES - k).min(end - channel);
-            let a = tile.a.at(tap + channel / LANES * stride);
-            channel += count;
+        let mut rank = start;
+        while rank < end {
+            let mut k = rank % LANES;
+            let count = (LANES - k).min(end - rank);
+            let a = tile.a.at(tap + rank / LANES * stride);
+            rank += count;
             next.fetch();
-            if channel < end {
+            if rank < end {
                 fetch_pixels::<S, ROWS>(a, stride);
             }
             let last = k + count;
@@ -211,7 +238,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
 /// Stores a column of a tile. The tiles of all widths share it: a column has the depth of many pixels, so a call costs
 /// nothing in comparison.
 #[inline(never)]
-unsafe fn finish<S: Simd, const ROWS: usize>(
+pub(super) unsafe fn finish<S: Simd, const ROWS: usize>(
     column: &[S::Vector; ROWS],
     tile: &Tile<'_>,
     vector: usize,
@@ -233,21 +260,13 @@ unsafe fn finish_kernel<S: Simd, const ROWS: usize>(
     let epilogue = tile.epilogue;
     let plane = tile.conv.plane + vector;
     let step = tile.conv.place.column;
-    if let Some(shortcut) = epilogue.shortcut {
-        let shortcut = shortcut.plane(plane).row(tile.pixel).src();
-        for row in 0..ROWS {
-            column[row] = s.add(column[row], s.load_pixel(shortcut, row * step));
-        }
-    }
+    add_pixels(s, epilogue.shortcut, plane, tile, &mut column);
     activate_tile(s, epilogue.activation, &mut column);
     if let Some(before) = epilogue.before {
         column = before.derived(s, plane, tile.pixel, step, column);
     }
-    if let Some(addend) = epilogue.addend {
-        let addend = addend.plane(plane).row(tile.pixel).src();
-        for row in 0..ROWS {
-            column[row] = s.add(column[row], s.load_pixel(addend, row * step));
-        }
+    if epilogue.scale.is_none() {
+        add_pixels(s, epilogue.addend, plane, tile, &mut column);
     }
     if let Some(totals) = tile.totals {
         let with = epilogue.sums_with.map(
@@ -260,8 +279,33 @@ unsafe fn finish_kernel<S: Simd, const ROWS: usize>(
         );
         add_sums(s, totals, with, step, &column);
     }
+    if let Some(scale) = epilogue.scale {
+        let scale = s.load(scale, plane * LANES);
+        for row in 0..ROWS {
+            column[row] = s.mul(column[row], scale);
+        }
+        add_pixels(s, epilogue.addend, plane, tile, &mut column);
+    }
     let target = tile.conv.target.plane(plane).row(tile.pixel).start;
     for row in 0..ROWS {
         s.store_pixel(target, row * step, column[row]);
+    }
+}
+
+/// Adds the values of `from` at a tile's pixels, if there are any.
+#[inline(always)]
+unsafe fn add_pixels<S: Simd, const ROWS: usize>(
+    s: S,
+    from: Option<Planes>,
+    plane: usize,
+    tile: &Tile<'_>,
+    column: &mut [S::Vector; ROWS],
+) {
+    if let Some(from) = from {
+        let from = from.plane(plane).row(tile.pixel).src();
+        let step = tile.conv.place.column;
+        for row in 0..ROWS {
+            column[row] = s.add(column[row], s.load_pixel(from, row * step));
+        }
     }
 }

@@ -151,7 +151,27 @@ pub(super) fn isas() -> Vec<Isa> {
         .collect()
 }
 
-fn check_forward(case: &Case) {
+/// The geometries of a convolution on the instruction sets whose products are in bf16, or on the others.
+fn shapes(case: &Case, bf16: bool) -> Vec<(Isa, ConvShape)> {
+    let isas = super::isas()
+        .into_iter()
+        .filter(|isa| (isa.rank() > 1) == bf16);
+    let shape = |isa: Isa| ConvShape::new(isa, &case.conv, case.height, case.width);
+    let shapes = isas.map(|isa| (isa.with_f32(), shape(isa)));
+    // Convolutions in groups compute in f32.
+    shapes
+        .filter(|(_, shape)| (shape.isa.rank() > 1) == bf16)
+        .collect()
+}
+
+fn check(case: &Case) {
+    for bf16 in [false, true] {
+        check_forward(case, bf16);
+        check_backward(case, bf16);
+    }
+}
+
+fn check_forward(case: &Case, bf16: bool) {
     let (way, conv) = (case.way, &case.conv);
     let mut noise = Noise(way as u64 * 977 + conv.in_channels as u64);
     let z = Matrix::noise(
@@ -171,7 +191,7 @@ fn check_forward(case: &Case) {
 
     let x = norm.as_ref().map_or(z.clone(), |norm| norm.apply(&z));
     let x = Matrix::from_fn(x.rows, x.channels, |row, channel| {
-        x[(row, channel)].activate(activation)
+        x[(row, channel)].activate(activation).operand(bf16)
     });
     let mut y = Matrix::from_fn(pixels, conv.out_channels, |_, output| {
         bias.as_ref().map_or(Real::default(), |bias| bias[output])
@@ -188,9 +208,8 @@ fn check_forward(case: &Case) {
     let mut expected = before.clone();
     y.add_sums(&y, &mut expected, 0);
 
-    for isa in isas() {
-        let what = format!("{isa} {case:?}");
-        let shape = ConvShape::new(isa, conv, case.height, case.width);
+    for (isa, shape) in shapes(case, bf16) {
+        let what = format!("{} {case:?}", shape.isa);
         let (z, dense) = (Operand::of(isa, &z), weights.dense());
         let mut packed = vec![NOTHING; shape.forward_length()];
         let bias = bias.as_ref().map(|bias| per_channel(bias));
@@ -239,7 +258,7 @@ fn check_forward(case: &Case) {
     }
 }
 
-fn check_backward(case: &Case) {
+fn check_backward(case: &Case, bf16: bool) {
     let (way, conv) = (case.way, &case.conv);
     let mut noise = Noise(way as u64 * 1009 + conv.out_channels as u64);
     let seen = case.images * case.height * case.width;
@@ -255,14 +274,19 @@ fn check_backward(case: &Case) {
     let mix = (way % 3 > 0).then(|| Mix::noise(&mut noise, conv.out_channels));
     let before = (way % 4 > 1).then_some(activation);
     let addend = (way % 5 < 2).then(|| Matrix::noise(&mut noise, seen, conv.in_channels));
+    let scale: Option<Vec<_>> =
+        (way % 7 == 3).then(|| (0..conv.in_channels).map(|_| noise.value()).collect());
 
     let normalised = norm.apply(&z);
     let x = Matrix::from_fn(seen, conv.in_channels, |row, channel| {
         let at = (row, channel);
         let value = if normed { normalised[at] } else { z[at] };
-        value.activate(activation)
+        value.activate(activation).operand(bf16)
     });
     let behind = mix.as_ref().map_or(d.clone(), |mix| mix.apply(&d, &out));
+    let behind = Matrix::from_fn(pixels, conv.out_channels, |row, channel| {
+        behind[(row, channel)].operand(bf16)
+    });
     let mut dw = Matrix::zeros(conv.out_channels, depth);
     let mut dx = Matrix::zeros(seen, conv.in_channels);
     case.each(|output, input, weight| {
@@ -277,15 +301,32 @@ fn check_backward(case: &Case) {
         if let Some(activation) = before {
             value = value * normalised[at].slope(activation);
         }
-        addend.as_ref().map_or(value, |addend| value + addend[at])
+        value
     });
+    let add = |dx: &Matrix| {
+        Matrix::from_fn(seen, conv.in_channels, |row, channel| {
+            let at = (row, channel);
+            let addend = addend.as_ref().map_or(Real::default(), |addend| addend[at]);
+            dx[at] + addend
+        })
+    };
     let start = ExpectedSums::noise(&mut noise, conv.in_channels);
     let mut expected = start.clone();
-    dx.add_sums(&z, &mut expected, 0);
+    // With a scale, the sums are those of the product.
+    let dx = if let Some(scale) = &scale {
+        dx.add_sums(&z, &mut expected, 0);
+        add(&Matrix::from_fn(seen, conv.in_channels, |row, channel| {
+            dx[(row, channel)] * scale[channel]
+        }))
+    } else {
+        let dx = add(&dx);
+        dx.add_sums(&z, &mut expected, 0);
+        dx
+    };
+    let scale = scale.as_ref().map(|scale| per_channel(scale));
 
-    for isa in isas() {
-        let what = format!("{isa} {case:?}");
-        let shape = ConvShape::new(isa, conv, case.height, case.width);
+    for (isa, shape) in shapes(case, bf16) {
+        let what = format!("{} {case:?}", shape.isa);
         let [z, d] = [&z, &d].map(|matrix| Operand::of(isa, matrix));
         let out = mix.as_ref().map(|_| Operand::of(isa, &out));
         let dense = weights.dense();
@@ -324,6 +365,7 @@ fn check_backward(case: &Case) {
                             norm: norm.affine(),
                             activation,
                         }),
+                        scale: scale.as_ref().map(|scale| Src::of(scale)),
                         addend: addend.as_ref().map(|_| target.planes()),
                         sums_with: Some(z.planes()),
                     }),
@@ -350,8 +392,7 @@ fn adversarial_shapes() {
             way += 7;
             let side = SIDES[(index + other) % SIDES.len()];
             if let Some(case) = Case::new(channels, window, side, way) {
-                check_forward(&case);
-                check_backward(&case);
+                check(&case);
             }
         }
     }
@@ -362,8 +403,7 @@ fn every_option() {
     for way in (0..120).step_by(STEP) {
         let window = WINDOWS[way % 2];
         if let Some(case) = Case::new([5, 18, 2], window, [6, 5, 2], way) {
-            check_forward(&case);
-            check_backward(&case);
+            check(&case);
         }
     }
 }
@@ -379,8 +419,7 @@ fn images_that_are_cut_into_bands() {
         ([200, 20, 1], WINDOWS[3], [9, 9, 13]),
     ] {
         let case = Case::new(channels, window, side, 5).unwrap();
-        check_forward(&case);
-        check_backward(&case);
+        check(&case);
     }
 }
 
@@ -397,8 +436,7 @@ proptest! {
         let (kernel, stride, pad) = window;
         let pad = if pad == 3 { Pad::Same } else { Pad::Zeros(pad) };
         if let Some(case) = Case::new(channels, (kernel, stride, pad), side, way) {
-            check_forward(&case);
-            check_backward(&case);
+            check(&case);
         }
     }
 }

@@ -85,6 +85,27 @@ impl Real {
         }
     }
 
+    /// This value as an operand of a product, rounded if that is `bf16`. Close to the middle between two bf16, a kernel may
+    /// take either.
+    pub(super) fn operand(self, bf16: bool) -> Real {
+        if !bf16 {
+            return self;
+        }
+        let rounded = |value: f64| f64::from(to_bf16(value as f32));
+        let value = rounded(self.value);
+        let around = [1.0 - 1e-6, 1.0 + 1e-6].map(|factor| rounded(self.value * factor));
+        let either = around[0] != around[1];
+        Real {
+            value,
+            size: self.size
+                + if either {
+                    value.abs() / 128.0 / TOLERANCE
+                } else {
+                    0.0
+                },
+        }
+    }
+
     /// The derivative of the activation at this value. At a kink, the same as torch's.
     pub(super) fn slope(self, activation: Activation) -> Real {
         let x = self.value;

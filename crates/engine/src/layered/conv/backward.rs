@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::bf16::{Frames, gradient_of_taps};
 use super::shape::{Band, ConvShape};
 use super::{Scratch, at_least};
 use crate::isa::Isa;
 use crate::kernels::{
     Before, Behind, ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, Place, Reading, Sums,
-    conv_gradient, conv_tiles, fill, fill_behind, unpack_gradient,
+    conv_gradient, conv_tiles, fill, fill_behind, pair_planes, unpack_gradient, unpack_taps,
 };
 use crate::memory::{Dst, Planes, Src, planes};
 
@@ -34,6 +35,8 @@ pub(crate) struct InputTarget {
     pub(crate) target: Planes,
     /// Multiplies by the derivative of this activation.
     pub(crate) before: Option<Before>,
+    /// Multiplies by a factor for each channel, after the sums.
+    pub(crate) scale: Option<Src>,
     /// Added after that. It may be the target itself.
     pub(crate) addend: Option<Planes>,
     /// If sums are wanted, the second one adds up products with these values.
@@ -82,12 +85,20 @@ pub(crate) unsafe fn conv_backward(
         unsafe {
             let first = band.images.start * shape.rows * shape.columns;
             fill_behind(isa, &operands, &o.behind.row(first));
-            let buffer = &mut scratch.input;
-            weights_gradient(isa, o, &halo, band, &frame, buffer, partial, index > 0);
+            weights_gradient(isa, o, &halo, band, &frame, scratch, partial, index > 0);
             if let Some(target) = &o.target {
-                input_gradient(isa, o, &halo, band, &frame, target, sums.as_deref_mut());
+                if shape.is_bf16() {
+                    pair_planes(shape.isa, &frame, shape.out_channels);
+                }
+                input_gradient(o, &halo, band, &frame, target, sums.as_deref_mut());
             }
         }
+    }
+    if shape.is_bf16() {
+        let pairs = shape.out_channels * shape.in_channels;
+        // SAFETY: both have the length of all weights.
+        unsafe { unpack_taps(isa, shape.taps(), pairs, partial.src(), o.gradient) };
+        return;
     }
     let order = [];
     for panel in &shape.forward {
@@ -153,7 +164,7 @@ unsafe fn weights_gradient(
     halo: &Halo,
     band: &Band,
     output: &Frame,
-    buffer: &mut Option<crate::memory::Buffer>,
+    scratch: &mut Scratch,
     partial: Dst,
     accumulate: bool,
 ) {
@@ -161,7 +172,7 @@ unsafe fn weights_gradient(
     let all = planes(shape.in_channels);
     let rows = clipped(&band.rows, shape.rows);
     let mut frame = shape.input_frame(Dst::of(&mut []), band.images.len(), rows.len());
-    frame.start = at_least(buffer, frame.length(all));
+    frame.start = at_least(&mut scratch.input, frame.length(all));
     let operands = Fill {
         frame,
         planes: 0..all,
@@ -176,6 +187,17 @@ unsafe fn weights_gradient(
     // SAFETY: as promised by the caller.
     unsafe {
         fill(isa, &operands, &o.source.row(first));
+        if shape.is_bf16() {
+            let frames = Frames {
+                input: frame,
+                taps: &taps,
+                output: *output,
+                first: halo.offset(output, [0, 0]),
+                rows: rows.len(),
+            };
+            gradient_of_taps(o, &frames, &mut scratch.matrices, partial, accumulate);
+            return;
+        }
         for panel in &shape.forward {
             let start = panel.plane * crate::simd::LANES;
             let end = start + panel.width * crate::simd::LANES;
@@ -204,7 +226,6 @@ unsafe fn weights_gradient(
 /// # Safety
 /// See [`conv_backward`].
 unsafe fn input_gradient(
-    isa: Isa,
     o: &ConvBackward<'_>,
     halo: &Halo,
     band: &Band,
@@ -216,6 +237,7 @@ unsafe fn input_gradient(
     let (height, width, stride) = (shape.height, shape.width, shape.stride);
     let epilogue = ConvEpilogue {
         before: target.before,
+        scale: target.scale,
         addend: target.addend,
         sums_with: target.sums_with,
         ..ConvEpilogue::NONE
@@ -227,8 +249,7 @@ unsafe fn input_gradient(
         })
         .collect();
     for panel in &shape.backward {
-        let (start, end) = panel.channels;
-        let tap = (end - start) * panel.width * crate::simd::LANES;
+        let tap = panel.tap();
         for (phase, taps) in shape.phases.iter().zip(&places) {
             // Rows and columns of the phase.
             let count = |size: usize, phase: usize| size.saturating_sub(phase).div_ceil(stride);
@@ -240,7 +261,7 @@ unsafe fn input_gradient(
                     frame: *output,
                     taps,
                     step: 1,
-                    channels: panel.channels,
+                    ranks: panel.frame_ranks(),
                     weights: o.weights.at(panel.weights + phase.first * tap),
                     plane: panel.plane,
                     width: panel.width,
@@ -254,7 +275,7 @@ unsafe fn input_gradient(
                         column: stride,
                     },
                 };
-                conv_tiles(isa, &tiles, &epilogue, sums.as_deref_mut());
+                conv_tiles(shape.isa, &tiles, &epilogue, sums.as_deref_mut());
             }
         }
     }

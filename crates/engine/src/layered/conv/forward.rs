@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::shape::ConvShape;
 use super::{Scratch, at_least};
 use crate::isa::Isa;
-use crate::kernels::{ConvEpilogue, ConvTiles, Fill, Place, Reading, Sums, conv_tiles, fill};
+use crate::kernels::{
+    ConvEpilogue, ConvTiles, Fill, Place, Reading, Sums, conv_tiles, fill, pair_planes,
+};
 use crate::memory::{Planes, Src, planes};
 use crate::spec::Activation;
 
@@ -86,12 +88,15 @@ pub(crate) unsafe fn conv_forward(
         unsafe {
             let first = band.images.start * shape.height * shape.width;
             fill(isa, &operands, &o.source.row(first));
+            if shape.is_bf16() {
+                pair_planes(shape.isa, &frame, shape.in_channels);
+            }
             for panel in panels {
                 let tiles = ConvTiles {
                     frame,
                     taps: &taps,
                     step: shape.step(),
-                    channels: panel.channels,
+                    ranks: panel.frame_ranks(),
                     weights: o.weights.at(panel.weights),
                     plane: panel.plane,
                     width: panel.width,
@@ -105,7 +110,7 @@ pub(crate) unsafe fn conv_forward(
                         column: 1,
                     },
                 };
-                conv_tiles(isa, &tiles, &epilogue, sums.as_deref_mut());
+                conv_tiles(shape.isa, &tiles, &epilogue, sums.as_deref_mut());
             }
         }
     }

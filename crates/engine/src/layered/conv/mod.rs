@@ -5,6 +5,7 @@
 //! [`crate::kernels`] on them. Pointers start at the group's first image.
 
 mod backward;
+mod bf16;
 mod forward;
 mod shape;
 mod stem;
@@ -22,6 +23,7 @@ pub(crate) struct Scratch {
     input: Option<Buffer>,
     output: Option<Buffer>,
     gradient: Option<Buffer>,
+    matrices: bf16::Matrices,
 }
 
 /// A buffer of at least `length` values. If it grows, its contents are lost.

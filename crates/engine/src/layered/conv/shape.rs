@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use crate::isa::Isa;
-use crate::kernels::{Frame, Packing, pack_inputs, pack_outputs, pack_panel, panel_planes};
+use crate::kernels::{
+    Frame, Packing, frame_ranks, pack_inputs, pack_outputs, pack_panel, single_panels,
+};
 use crate::memory::{Dst, Src, planes};
 use crate::network::Conv;
 use crate::simd::LANES;
@@ -12,10 +14,14 @@ use crate::simd::LANES;
 /// measurement.
 const FRAME: usize = 192 * 1024;
 
+/// Images of fewer pixels are one row where that changes nothing.
+const ROW: usize = 200;
+
 /// A convolution over images of one size.
 #[derive(Clone, Debug)]
 pub(crate) struct ConvShape {
-    isa: Isa,
+    /// The instruction set of the products. Activations outside of frames are f32 even if it has bf16.
+    pub(crate) isa: Isa,
     pub(crate) in_channels: usize,
     pub(crate) out_channels: usize,
     pub(crate) groups: usize,
@@ -45,6 +51,8 @@ pub(super) struct Panel {
     pub(super) width: usize,
     /// The range of channels that the panel reads: all channels of its groups.
     pub(super) channels: (usize, usize),
+    /// The number of their ranks.
+    pub(super) ranks: usize,
     /// Place of the packed weights.
     pub(super) weights: usize,
     /// Place of the gradient in the layout of the kernel.
@@ -56,6 +64,17 @@ impl Panel {
     pub(super) fn reads(&self) -> (usize, usize) {
         let (start, end) = self.channels;
         (start / LANES, end.div_ceil(LANES))
+    }
+
+    /// The range of ranks of a frame that the panel reads. Ranks of two channels start at channel 0.
+    pub(super) fn frame_ranks(&self) -> (usize, usize) {
+        let start = self.channels.0;
+        (start, start + self.ranks)
+    }
+
+    /// Number of packed values of a tap.
+    pub(super) fn tap(&self) -> usize {
+        self.ranks * self.width * LANES
     }
 }
 
@@ -73,8 +92,12 @@ pub(super) struct Phase {
 }
 
 impl ConvShape {
-    /// The convolution of images of `height` × `width` pixels.
+    /// The convolution of images of `height` × `width` pixels. Convolutions in groups compute in f32.
     pub(crate) fn new(isa: Isa, conv: &Conv, height: usize, width: usize) -> ConvShape {
+        let isa = match conv.groups {
+            1 => isa,
+            _ => isa.with_f32(),
+        };
         let window = conv.window;
         let zeros = [window.before(height), window.before(width)];
         let (inputs, outputs) = (
@@ -100,9 +123,28 @@ impl ConvShape {
         }
     }
 
+    /// Whether the packed weights are those of a matrix product.
+    fn is_matrix(&self) -> bool {
+        self.taps() == 1 && self.groups == 1 && !self.is_bf16()
+    }
+
+    /// The geometry of a fully connected layer over the pixels of images. Small images become one row, so that few tiles
+    /// are cut.
+    pub(crate) fn of_pixels(isa: Isa, conv: &Conv, height: usize, width: usize) -> ConvShape {
+        match height * width {
+            pixels @ ..ROW => ConvShape::new(isa, conv, 1, pixels),
+            _ => ConvShape::new(isa, conv, height, width),
+        }
+    }
+
     /// Number of panels of outputs.
     pub(crate) fn panels(&self) -> usize {
         self.forward.len()
+    }
+
+    /// Whether products multiply two channels, or two pixels, at once.
+    pub(super) fn is_bf16(&self) -> bool {
+        self.isa.rank() > 1
     }
 
     /// Number of weights between an input and an output.
@@ -122,6 +164,9 @@ impl ConvShape {
 
     /// Number of values of the weights' gradient in the layout of the kernel.
     pub(super) fn gradient_length(&self) -> usize {
+        if self.is_bf16() {
+            return self.taps() * self.out_channels * self.in_channels;
+        }
         self.forward.last().map_or(0, |panel| {
             panel.gradient + self.panel_gradient(panel.width, panel.reads())
         })
@@ -138,9 +183,9 @@ impl ConvShape {
     pub(crate) unsafe fn pack_forward(&self, weights: Src, target: Dst) {
         // SAFETY: as promised by the caller.
         unsafe {
-            if self.taps() == 1 && self.groups == 1 {
+            if self.is_matrix() {
                 pack_outputs(
-                    self.isa.with_f32(),
+                    self.isa,
                     self.out_channels,
                     self.in_channels,
                     weights,
@@ -163,9 +208,9 @@ impl ConvShape {
     pub(crate) unsafe fn pack_backward(&self, weights: Src, target: Dst) {
         // SAFETY: as promised by the caller.
         unsafe {
-            if self.taps() == 1 && self.groups == 1 {
+            if self.is_matrix() {
                 pack_inputs(
-                    self.isa.with_f32(),
+                    self.isa,
                     self.out_channels,
                     self.in_channels,
                     weights,
@@ -197,6 +242,7 @@ impl ConvShape {
             plane: panel.plane,
             width: panel.width,
             channels: panel.channels,
+            ranks: panel.ranks,
         }
     }
 
@@ -277,10 +323,9 @@ pub(super) struct Band {
 }
 
 fn length(panels: &[Panel], taps: usize) -> usize {
-    panels.last().map_or(0, |panel| {
-        let (start, end) = panel.channels;
-        panel.weights + taps * (end - start) * panel.width * LANES
-    })
+    panels
+        .last()
+        .map_or(0, |panel| panel.weights + taps * panel.tap())
 }
 
 /// The panels of `groups * columns` channels. Each group reads `depth` channels of its own.
@@ -299,16 +344,17 @@ fn panels(isa: Isa, groups: usize, columns: usize, depth: usize, taps: usize) ->
         let alike = (plane..planes(total))
             .take_while(|&other| reads(other) == channels)
             .count();
-        for range in panel_planes(isa, alike) {
+        for range in single_panels(isa, alike) {
             let panel = Panel {
                 plane: plane + range.start,
                 width: range.len(),
                 channels,
+                ranks: frame_ranks(isa, channels.1 - channels.0),
                 weights,
                 gradient,
             };
             let (from, to) = panel.reads();
-            weights += taps * (channels.1 - channels.0) * range.len() * LANES;
+            weights += taps * panel.tap();
             gradient += range.len() * LANES * (to - from) * taps * LANES;
             panels.push(panel);
         }
