@@ -417,7 +417,7 @@ fn convolutions(criterion: &mut Criterion) {
                 activation: Activation::Identity,
                 part: None,
             };
-            unsafe { conv_forward(isa, &operands, &mut scratch, None) };
+            unsafe { conv_forward(&operands, &mut scratch, None) };
         });
         each_isa(criterion, &format!("conv weights {name}"), work, |isa| {
             let operands = ConvBackward {
@@ -429,7 +429,7 @@ fn convolutions(criterion: &mut Criterion) {
                 gradient: gradient.dst(),
                 target: None,
             };
-            unsafe { conv_backward(isa, &operands, &mut scratch, None) };
+            unsafe { conv_backward(&operands, &mut scratch, None) };
         });
     }
 }

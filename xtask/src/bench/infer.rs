@@ -58,7 +58,8 @@ fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Cas
             case("", Work::new(model, 224, batch), f32_peers);
         }
     }
-    for (model, size, batch) in BATCHES {
+    let layered = [("resnet50", 224, 1), ("resnet50", 224, 32)];
+    for (model, size, batch) in BATCHES.into_iter().chain(layered) {
         let work = Work::new(model, size, batch).with_precision("bf16");
         case("-bf16", work, openvino);
     }

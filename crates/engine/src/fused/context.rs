@@ -61,7 +61,7 @@ pub(crate) fn and_next(
 /// Scratch memory of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    blocks: [Option<Buffer>; 3],
+    blocks: [Option<Buffer>; 4],
     ring: Option<Buffer>,
     sums: Option<Buffer>,
     /// Memory of convolutions of any shape.
@@ -69,7 +69,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Block buffer `index` (0 to 2), for `rows` pixels of `channels` channels. Each pixel of a
+    /// Block buffer `index` (0 to 3), for `rows` pixels of `channels` channels. Each pixel of a
     /// plane takes `pixel` values.
     pub(crate) fn block(
         &mut self,
@@ -199,17 +199,18 @@ impl Context<'_> {
         });
     }
 
-    /// Scratch planes that a weight gradient needs for `rows` pixels of `channels` channels; `None`
-    /// if it needs none.
+    /// Scratch planes that a weight gradient needs for `rows` pixels of these channels; `None` if it needs none.
     pub(crate) fn ranks(
         &self,
         scratch: &mut Scratch,
         rows: usize,
-        channels: usize,
-    ) -> Option<Planes> {
+        [inputs, outputs]: [usize; 2],
+    ) -> Option<[Planes; 2]> {
         let rank = self.isa.rank();
-        (rank > 1 && !self.isa.has_tiles())
-            .then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
+        (rank > 1 && !self.isa.has_tiles()).then(|| {
+            [(2, inputs), (3, outputs)]
+                .map(|(index, channels)| scratch.block(index, rows.div_ceil(rank), channels, LANES))
+        })
     }
 
     /// Whether planes are so long that their start has left the caches by the time their end is

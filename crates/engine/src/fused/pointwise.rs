@@ -246,7 +246,7 @@ pub(super) fn expand_backward(
         for (rows, next) in and_next(blocks(matrix.isa, all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let block = scratch.block(0, count, matrix.outputs, context.isa.pixel());
-            let ranks = context.ranks(scratch, count, matrix.outputs);
+            let ranks = context.ranks(scratch, count, [matrix.inputs, matrix.outputs]);
             // SAFETY: tensors and packed weights have the layer's shape; a group writes its own rows
             // and its own partial gradient; the block belongs to this thread.
             unsafe {
@@ -337,7 +337,7 @@ pub(super) fn project_backward(
             let (start, count) = (rows.start, rows.len());
             let d = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let a = scratch.block(1, count, matrix.inputs, context.isa.pixel());
-            let ranks = context.ranks(scratch, count, matrix.outputs);
+            let ranks = context.ranks(scratch, count, [matrix.inputs, matrix.outputs]);
             // SAFETY: as in `expand_backward`.
             unsafe {
                 behind.make(context, rows.clone(), matrix.outputs, d);

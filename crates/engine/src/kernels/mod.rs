@@ -46,9 +46,9 @@ pub(crate) use activation::is_for_maps;
 pub(crate) use ahead::NextRows;
 pub(crate) use conv::{
     ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, NarrowRows,
-    Packing, Place, conv_gradient, conv_tiles, fill, fill_behind, frame_ranks, image_conv,
-    image_conv_gradient, narrow_rows, pack_image_taps, pack_panel, pair_planes, unpack_gradient,
-    unpack_image_taps, unpack_taps,
+    Packing, Place, conv_gradient, conv_tiles, fill, fill_behind, fill_ranks, frame_ranks,
+    image_conv, image_conv_gradient, narrow_rows, pack_image_taps, pack_panel, pair_planes,
+    unpack_gradient, unpack_image_taps, unpack_taps,
 };
 pub(crate) use depthwise_backward::{DepthwiseBackward, depthwise_backward};
 pub(crate) use depthwise_forward::{DepthwiseForward, depthwise_forward, ring_length};

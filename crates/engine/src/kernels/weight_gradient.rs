@@ -4,6 +4,8 @@
 //! computed in tiles of a few outputs by up to three vectors of inputs. A tile stays in registers
 //! over all rows `m`.
 
+use std::ops::Range;
+
 use super::ahead::{NextRows, PlaneLines, fetch_gradient};
 use super::entry_tiles;
 use super::product::panels;
@@ -24,9 +26,9 @@ pub(crate) struct WeightGradient {
     pub(crate) a: Planes,
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
-    /// Scratch memory in which `d` is rearranged into ranks of pixels. It needs one f32 pixel per
-    /// rank, in all planes of `d`. Required if a rank is more than one pixel and not part of a tile, otherwise unused.
-    pub(crate) ranks: Option<Planes>,
+    /// Scratch memory in which `a` and `d` are rearranged into ranks of pixels. It needs one f32 pixel per rank, in all
+    /// planes. Required if a rank is more than one pixel and not part of a tile, otherwise unused.
+    pub(crate) ranks: Option<[Planes; 2]>,
     /// The result, `[outputs][inputs]`, starting with output 0.
     pub(crate) gradient: Dst,
     /// Whether to add to the existing values.
@@ -58,24 +60,17 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
         return weight_gradient_on_tiles(s, operands);
     }
     let (start, end) = operands.outputs;
-    let (mut d, mut ranks) = (operands.d, operands.rows);
+    let (mut a, mut d, ranks) = (operands.a, operands.d, operands.rows.div_ceil(S::RANK));
     if S::RANK > 1 {
-        let Some(target) = operands.ranks else {
+        let Some([a_ranks, d_ranks]) = operands.ranks else {
             unreachable!(
                 "a weight gradient in ranks of {} needs scratch for them",
                 S::RANK
             )
         };
-        ranks = operands.rows.div_ceil(S::RANK);
-        for plane in start / LANES..planes(end) {
-            let (source, target) = (d.plane(plane).src(), target.plane(plane).start);
-            for rank in 0..ranks {
-                let row = rank * S::RANK;
-                let value = s.load_rank(operands.rows - row, source, row);
-                s.store(target, rank * LANES, value);
-            }
-        }
-        d = target;
+        arrange(s, a, 0..planes(operands.inputs), operands.rows, a_ranks);
+        arrange(s, d, start / LANES..planes(end), operands.rows, d_ranks);
+        (a, d) = (a_ranks, d_ranks);
     }
     let mut tile_number = 0;
     for (plane, width) in panels::<S>(planes(operands.inputs)) {
@@ -96,13 +91,12 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
         let mut output = start;
         while output < end {
             let count = height.min(end - output);
-            let a = operands.a.plane(plane).src();
+            let vectors = a.plane(plane).src();
             kernel(&Tile {
-                rows: operands.rows,
                 ranks,
-                next: PlaneLines::new(&operands.next, tile_number, a),
-                a,
-                stride: operands.a.stride,
+                next: PlaneLines::new(&operands.next, tile_number, vectors),
+                a: vectors,
+                stride: a.stride,
                 d: d.plane(output / LANES).src().at(output % LANES),
                 gradient: operands.gradient.at(output * operands.inputs + first),
                 pitch: operands.inputs,
@@ -116,8 +110,20 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
     }
 }
 
+/// Arranges some planes in ranks of pixels.
+#[inline(always)]
+unsafe fn arrange<S: Simd>(s: S, from: Planes, planes: Range<usize>, rows: usize, to: Planes) {
+    for plane in planes {
+        let (source, target) = (from.plane(plane).src(), to.plane(plane).start);
+        for rank in 0..rows.div_ceil(S::RANK) {
+            let row = rank * S::RANK;
+            let value = s.load_rank(rows - row, source, row);
+            s.store(target, rank * LANES, value);
+        }
+    }
+}
+
 struct Tile {
-    rows: usize,
     /// Number of ranks of pixels.
     ranks: usize,
     a: Src,
@@ -153,7 +159,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         let mut values = [s.zero(); WIDTH];
         for vector in 0..WIDTH {
             let a = operands.a.at(vector * operands.stride);
-            values[vector] = s.load_rank(operands.rows - m * S::RANK, a, m * S::RANK);
+            values[vector] = s.load(a, m * LANES);
         }
         for row in 0..ROWS {
             let d = s.broadcast(operands.d, m * LANES + row);

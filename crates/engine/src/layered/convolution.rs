@@ -222,7 +222,7 @@ impl Pass<'_> {
                         part: part(shape, share),
                     };
                     let sums = sums_wanted.then_some(sums);
-                    conv_forward(isa, &operands, &mut scratch.conv, sums);
+                    conv_forward(&operands, &mut scratch.conv, sums);
                 }
                 (Kind::Depthwise, Some(input), _) => {
                     self.filter(step, input, packs.forward, share, scratch, sums);

@@ -75,7 +75,7 @@ impl Pass<'_> {
                                 target: sink.map(|sink| self.input_target(sink, before)),
                             };
                             let sums = Some(sums);
-                            conv_backward(isa, &operands, &mut scratch.conv, sums);
+                            conv_backward(&operands, &mut scratch.conv, sums);
                         }
                         (_, Some(input), _) => {
                             let partial = self.context.partial(group, target);

@@ -129,7 +129,12 @@ unsafe fn combined_kernel<S: Simd>(s: S, o: &Fill, source: &Behind) {
 
 /// Fills one plane with `value(pixel)`. Pixels are counted over all images.
 #[inline(always)]
-unsafe fn plane_rows<S: Simd>(s: S, o: &Fill, plane: usize, value: impl Fn(usize) -> S::Vector) {
+pub(super) unsafe fn plane_rows<S: Simd>(
+    s: S,
+    o: &Fill,
+    plane: usize,
+    value: impl Fn(usize) -> S::Vector,
+) {
     let frame = &o.frame;
     let start = frame.start.at(plane * frame.stride());
     for image in 0..frame.images {

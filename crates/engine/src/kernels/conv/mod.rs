@@ -28,5 +28,5 @@ pub(crate) use images::{
     ImageConv, ImageOutput, image_conv, image_conv_gradient, pack_image_taps, unpack_image_taps,
 };
 pub(crate) use pack::{Packing, pack_panel, unpack_gradient, unpack_taps};
-pub(crate) use ranks::{NarrowRows, frame_ranks, narrow_rows, pair_planes};
+pub(crate) use ranks::{NarrowRows, fill_ranks, frame_ranks, narrow_rows, pair_planes};
 pub(crate) use tiles::{ConvEpilogue, ConvTiles, Place, conv_tiles};

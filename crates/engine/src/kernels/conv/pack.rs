@@ -72,6 +72,35 @@ impl Packing<'_> {
         }
         s.transpose(rows)
     }
+
+    /// The weights of a matrix between 16 channels from `channel` on and the columns of a plane, `[channels][columns]`.
+    #[inline(always)]
+    unsafe fn square<S: Simd>(
+        &self,
+        s: S,
+        weights: Src,
+        channel: usize,
+        plane: usize,
+    ) -> [S::Vector; LANES] {
+        // A row of weights is an output's.
+        let (row, column) = match self.transposed {
+            true => (channel, plane * LANES),
+            false => (plane * LANES, channel),
+        };
+        let columns = self.inputs;
+        let count = columns.saturating_sub(column).min(LANES);
+        let mut rows = [s.zero(); LANES];
+        for (lane, values) in rows.iter_mut().enumerate() {
+            if row + lane < self.outputs && count > 0 {
+                *values = s.load_first(count, weights, (row + lane) * columns + column);
+            }
+        }
+        if self.transposed {
+            rows
+        } else {
+            s.transpose(rows)
+        }
+    }
 }
 
 entry_ranks! {
@@ -84,6 +113,9 @@ entry_ranks! {
 
 #[inline(always)]
 unsafe fn pack_panel_kernel<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target: Dst) {
+    if S::RANK > 1 && o.taps == 1 {
+        return pack_matrix(s, o, weights, target);
+    }
     for rank in 0..o.ranks {
         let channels = rank_channels::<S>(rank).map(|channel| o.channels.0 + channel);
         for vector in 0..o.width {
@@ -100,6 +132,23 @@ unsafe fn pack_panel_kernel<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target
                     let value = s.rank(first[index], second[index]);
                     s.store(target, (row * o.width + vector) * LANES, value);
                 }
+            }
+        }
+    }
+}
+
+/// As [`pack_panel`], for one tap and one group.
+#[inline(always)]
+unsafe fn pack_matrix<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target: Dst) {
+    for first in (0..o.ranks).step_by(LANES) {
+        let [channel, next] = rank_channels::<S>(first);
+        for vector in 0..o.width {
+            let plane = o.plane + vector;
+            let channels = o.square(s, weights, channel, plane);
+            let others = o.square(s, weights, next, plane);
+            for rank in 0..LANES.min(o.ranks - first) {
+                let value = s.rank(channels[rank], others[rank]);
+                s.store(target, ((first + rank) * o.width + vector) * LANES, value);
             }
         }
     }

@@ -4,10 +4,12 @@
 //! frame become one of the same size. A gradient of weights multiplies ranks of two pixels. For each tap, its pixels become
 //! a matrix of activations in bf16, and the gradient is that of a fully connected layer.
 
+use super::frame::plane_rows;
 use crate::isa::Isa;
-use crate::kernels::{Frame, entry, entry_ranks};
-use crate::memory::Planes;
+use crate::kernels::{Fill, Frame, Reading, entry, entry_ranks, fill};
+use crate::memory::{Planes, Src};
 use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
 
 /// Number of ranks of this many channels in a frame on `isa`, and in packed weights.
 pub(crate) fn frame_ranks(isa: Isa, channels: usize) -> usize {
@@ -29,6 +31,69 @@ pub(super) fn rank_channels<S: Simd>(rank: usize) -> [usize; 2] {
     [first, first + LANES]
 }
 
+/// Fills a frame's planes for ranks on `isa`.
+///
+/// # Safety
+/// As for [`fill`]. The source has all channels.
+pub(crate) unsafe fn fill_ranks(isa: Isa, operands: &Fill, source: &Reading, channels: usize) {
+    if isa.rank() > 1 && source.norm.is_none() && source.activation == Activation::Identity {
+        return fill_pairs(isa, operands, source.z, channels);
+    }
+    fill(isa.with_f32(), operands, source);
+    if isa.rank() > 1 {
+        pair_planes(isa, &operands.frame, channels);
+    }
+}
+
+/// Two planes of f32, whose channels behind the last are read as 0.
+#[derive(Clone, Copy)]
+struct Pair([(usize, Src); 2]);
+
+impl Pair {
+    /// Pair `index` of the planes of `channels` channels. `plane` returns a plane.
+    #[inline(always)]
+    fn new(index: usize, channels: usize, plane: impl Fn(usize) -> Src) -> Self {
+        Pair([0, 1].map(|half| {
+            let index = 2 * index + half;
+            match channels.saturating_sub(index * LANES).min(LANES) {
+                0 => (0, plane(0)),
+                count => (count, plane(index)),
+            }
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn rank<S: Simd>(self, s: S, pixel: usize) -> S::Vector {
+        let [first, second] = self.0.map(
+            #[inline(always)]
+            |(count, plane)| s.load_first(count, plane, pixel * LANES),
+        );
+        s.rank(first, second)
+    }
+}
+
+entry_ranks! {
+    /// Fills a frame with the pairs of planes of `source`.
+    ///
+    /// # Safety
+    /// As for [`fill`].
+    fn fill_pairs(operands: &Fill, source: Planes, channels: usize) => fill_pairs_kernel
+}
+
+#[inline(always)]
+unsafe fn fill_pairs_kernel<S: Simd>(s: S, o: &Fill, source: Planes, channels: usize) {
+    for index in 0..channels.div_ceil(2 * LANES) {
+        let pair = Pair::new(index, channels, |plane| source.plane(plane).src());
+        plane_rows(
+            s,
+            o,
+            index,
+            #[inline(always)]
+            |pixel| pair.rank(s, pixel),
+        );
+    }
+}
+
 entry_ranks! {
     /// Combines the planes of a frame in pairs, in place. Ranks behind the last channel are 0.
     ///
@@ -40,18 +105,12 @@ entry_ranks! {
 #[inline(always)]
 unsafe fn pair_planes_kernel<S: Simd>(s: S, frame: &Frame, channels: usize) {
     let pixels = frame.images * frame.image() / LANES;
-    for (plane, start) in (0..channels).step_by(2 * LANES).enumerate() {
-        let [first, second] = [0, 1].map(|half| {
-            let count = channels.saturating_sub(start + half * LANES).min(LANES);
-            let plane = if count > 0 { 2 * plane + half } else { 0 };
-            (count, frame.start.at(plane * frame.stride()).src())
-        });
-        let target = frame.start.at(plane * frame.stride());
+    let plane = |index: usize| frame.start.at(index * frame.stride());
+    for index in 0..channels.div_ceil(2 * LANES) {
+        let pair = Pair::new(index, channels, |index| plane(index).src());
+        let target = plane(index);
         for pixel in 0..pixels {
-            let at = pixel * LANES;
-            let first = s.load_first(first.0, first.1, at);
-            let second = s.load_first(second.0, second.1, at);
-            s.store(target, at, s.rank(first, second));
+            s.store(target, pixel * LANES, pair.rank(s, pixel));
         }
     }
 }

@@ -249,7 +249,7 @@ fn check_forward(case: &Case, bf16: bool) {
                         activation: last,
                         part,
                     };
-                    conv_forward(isa, &operands, &mut scratch, Some(&mut sums));
+                    conv_forward(&operands, &mut scratch, Some(&mut sums));
                 }
             }
             target.assert_near(&y, &what);
@@ -370,7 +370,7 @@ fn check_backward(case: &Case, bf16: bool) {
                         sums_with: Some(z.planes()),
                     }),
                 };
-                conv_backward(isa, &operands, &mut scratch, Some(&mut sums));
+                conv_backward(&operands, &mut scratch, Some(&mut sums));
             }
             dw.assert_dense(&gradient, &what);
         }

@@ -77,7 +77,8 @@ fn check(case: Case) {
     for isa in isas() {
         let what = format!("{isa} {case:?}");
         let (a, d) = (Operand::of(isa, &a), Operand::of(isa, &d));
-        let ranks = Operand::blank(isa.with_f32(), rows.div_ceil(isa.rank()), outputs);
+        let ranks = [inputs, outputs]
+            .map(|channels| Operand::blank(isa.with_f32(), rows.div_ceil(isa.rank()), channels));
         let mut target = if case.accumulate {
             before.dense()
         } else {
@@ -89,14 +90,16 @@ fn check(case: Case) {
             outputs: (first, last),
             a: a.planes(),
             d: d.planes(),
-            ranks: (isa.rank() > 1).then(|| ranks.planes()),
+            ranks: (isa.rank() > 1).then(|| ranks.each_ref().map(Operand::planes)),
             gradient: Dst::of(&mut target),
             accumulate: case.accumulate,
             next: NextRows::NONE,
         };
         // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { weight_gradient(isa, &operands) };
-        ranks.assert_nothing_around(&what);
+        ranks
+            .iter()
+            .for_each(|ranks| ranks.assert_nothing_around(&what));
         for (at, &actual) in target.iter().enumerate() {
             let place = (at / inputs, at % inputs);
             let what = || format!("{what}, at {place:?}");

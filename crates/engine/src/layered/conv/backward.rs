@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::bf16::{Frames, gradient_of_taps};
 use super::shape::{Band, ConvShape};
 use super::{Scratch, at_least};
-use crate::isa::Isa;
 use crate::kernels::{
     Before, Behind, ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, Place, Reading, Sums,
     conv_gradient, conv_tiles, fill, fill_behind, pair_planes, unpack_gradient, unpack_taps,
@@ -48,14 +47,20 @@ pub(crate) struct InputTarget {
 /// # Safety
 /// All operands have the shape's sizes, from the group's first image on. The caller owns both results.
 pub(crate) unsafe fn conv_backward(
-    isa: Isa,
     o: &ConvBackward<'_>,
     scratch: &mut Scratch,
     mut sums: Option<&mut Sums>,
 ) {
     let shape = o.shape;
+    // Of all that is not a product.
+    let isa = shape.isa.with_f32();
     let halo = Halo::new(shape);
-    let partial = at_least(&mut scratch.gradient, shape.gradient_length());
+    // The gradient of a matrix in bf16 needs no rearrangement.
+    let in_place = shape.is_bf16() && shape.taps() == 1;
+    let partial = match in_place {
+        true => o.gradient,
+        false => at_least(&mut scratch.gradient, shape.gradient_length()),
+    };
     let none = Dst::of(&mut []);
     let inputs = planes(shape.in_channels);
     let outputs = planes(shape.out_channels);
@@ -85,7 +90,7 @@ pub(crate) unsafe fn conv_backward(
         unsafe {
             let first = band.images.start * shape.rows * shape.columns;
             fill_behind(isa, &operands, &o.behind.row(first));
-            weights_gradient(isa, o, &halo, band, &frame, scratch, partial, index > 0);
+            weights_gradient(o, &halo, band, &frame, scratch, partial, index > 0);
             if let Some(target) = &o.target {
                 if shape.is_bf16() {
                     pair_planes(shape.isa, &frame, shape.out_channels);
@@ -93,6 +98,9 @@ pub(crate) unsafe fn conv_backward(
                 input_gradient(o, &halo, band, &frame, target, sums.as_deref_mut());
             }
         }
+    }
+    if in_place {
+        return;
     }
     if shape.is_bf16() {
         let pairs = shape.out_channels * shape.in_channels;
@@ -159,7 +167,6 @@ impl Halo {
 /// See [`conv_backward`].
 #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 unsafe fn weights_gradient(
-    isa: Isa,
     o: &ConvBackward<'_>,
     halo: &Halo,
     band: &Band,
@@ -186,7 +193,7 @@ unsafe fn weights_gradient(
     let first = band.images.start * shape.height * shape.width;
     // SAFETY: as promised by the caller.
     unsafe {
-        fill(isa, &operands, &o.source.row(first));
+        fill(shape.isa.with_f32(), &operands, &o.source.row(first));
         if shape.is_bf16() {
             let frames = Frames {
                 input: frame,
@@ -202,7 +209,7 @@ unsafe fn weights_gradient(
             let start = panel.plane * crate::simd::LANES;
             let end = start + panel.width * crate::simd::LANES;
             conv_gradient(
-                isa,
+                shape.isa,
                 &ConvGradient {
                     input: frame,
                     taps: &taps,

@@ -11,7 +11,7 @@ use crate::simd::LANES;
 pub(super) struct Matrices {
     a: Option<Buffer>,
     d: Option<Buffer>,
-    ranks: Option<Buffer>,
+    ranks: [Option<Buffer>; 2],
 }
 
 /// A band's frames, and where their pixels start.
@@ -44,8 +44,9 @@ pub(super) unsafe fn gradient_of_taps(
     let d = matrix(&mut matrices.d, pixels, isa.pixel(), outputs);
     let needs_ranks = !isa.has_tiles();
     let ranks = needs_ranks.then(|| {
-        let count = pixels.div_ceil(isa.rank());
-        matrix(&mut matrices.ranks, count, LANES, outputs)
+        let [a, d] = &mut matrices.ranks;
+        [(a, inputs), (d, outputs)]
+            .map(|(buffer, channels)| matrix(buffer, pixels.div_ceil(isa.rank()), LANES, channels))
     });
     let rows = |frame: Frame, first, step, channels, target| NarrowRows {
         frame,

@@ -4,10 +4,7 @@ use std::ops::Range;
 
 use super::shape::ConvShape;
 use super::{Scratch, at_least};
-use crate::isa::Isa;
-use crate::kernels::{
-    ConvEpilogue, ConvTiles, Fill, Place, Reading, Sums, conv_tiles, fill, pair_planes,
-};
+use crate::kernels::{ConvEpilogue, ConvTiles, Fill, Place, Reading, Sums, conv_tiles, fill_ranks};
 use crate::memory::{Planes, Src, planes};
 use crate::spec::Activation;
 
@@ -43,7 +40,6 @@ pub(crate) struct Part {
 /// # Safety
 /// All operands have the shape's sizes, from the group's first image on. The caller owns the target's part.
 pub(crate) unsafe fn conv_forward(
-    isa: Isa,
     o: &ConvForward<'_>,
     scratch: &mut Scratch,
     mut sums: Option<&mut Sums>,
@@ -87,10 +83,8 @@ pub(crate) unsafe fn conv_forward(
         // SAFETY: the frame has the size that the band reads; the caller promises the rest.
         unsafe {
             let first = band.images.start * shape.height * shape.width;
-            fill(isa, &operands, &o.source.row(first));
-            if shape.is_bf16() {
-                pair_planes(shape.isa, &frame, shape.in_channels);
-            }
+            let source = o.source.row(first);
+            fill_ranks(shape.isa, &operands, &source, shape.in_channels);
             for panel in panels {
                 let tiles = ConvTiles {
                     frame,
