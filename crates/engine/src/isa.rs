@@ -16,10 +16,10 @@ pub struct Isa(Level);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// AVX-512 with activations in bf16, and matrix products on the tiles of AMX.
+    /// AVX-512 with bf16, and matrix products on the tiles of AMX.
     #[cfg(target_arch = "x86_64")]
     AmxBf16,
-    /// AVX-512 with activations in bf16.
+    /// AVX-512 with bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
@@ -77,9 +77,9 @@ impl Isa {
         }
     }
 
-    /// The same instruction set with activations in bf16. Activations take half the memory, and
-    /// matrix products take less time. Sums, normalisations, master weights and their gradients stay
-    /// f32. It is the first of [`Isa::bf16`].
+    /// The same instruction set with bf16: matrix products multiply rounded values, which takes less
+    /// time. In [`Fused`](crate::Fused), activations take half the memory too. Sums, normalisations,
+    /// master weights and their gradients stay f32. It is the first of [`Isa::bf16`].
     ///
     /// # Errors
     /// If there is none.
@@ -87,8 +87,8 @@ impl Isa {
         self.bf16().first().copied().ok_or(NoBf16 { isa: self })
     }
 
-    /// The instruction sets of this processor with activations in bf16, those with the most
-    /// arithmetic first: `amx_bf16`, `avx512_bf16`. None if this is not AVX-512.
+    /// The instruction sets of this processor with bf16, those with the most arithmetic
+    /// first: `amx_bf16`, `avx512_bf16`. None if this is not AVX-512.
     pub fn bf16(self) -> Vec<Isa> {
         let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -141,7 +141,7 @@ impl Isa {
         }
     }
 
-    /// Number of adjacent channels that a matrix product multiplies together.
+    /// Number of channels that a matrix product multiplies together.
     pub(crate) fn rank(self) -> usize {
         LANES / self.pixel()
     }

@@ -4,13 +4,10 @@
 //! pairs of pixels; for the left one, the gradient of the output, each square of 16 pairs by 16 channels is transposed.
 
 use super::product::panels;
-use super::tile_memory::{OPERAND, TileMemory};
+use super::tile_memory::{OPERAND, ROWS, TileMemory};
 use super::weight_gradient::WeightGradient;
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd, TILE, TileProduct};
-
-/// Outputs of two tiles.
-const OUTPUTS: usize = 2 * LANES;
 
 #[inline(always)]
 pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGradient) {
@@ -41,7 +38,7 @@ pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGr
             arrange::<S, false>(s, operands.a.plane(plane).row(row), rows, to);
         }
         for (plane, width) in panels::<S>(planes(inputs)) {
-            for output in (start..end).step_by(OUTPUTS) {
+            for output in (start..end).step_by(ROWS) {
                 let product = TileProduct {
                     a: d.src().at((output - start) / LANES * length),
                     steps: &memory.steps,
@@ -50,7 +47,7 @@ pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGr
                     pitch: LANES,
                     columns: length,
                 };
-                let count = OUTPUTS.min(end - output);
+                let count = ROWS.min(end - output);
                 let height = count.div_ceil(LANES);
                 let sums = memory.sums();
                 s.multiply_tiles(&product, [height, width], sums);

@@ -2,11 +2,17 @@
 
 use std::cell::Cell;
 
-use crate::memory::{Buffer, Dst};
-use crate::simd::TILE;
+use crate::memory::{Buffer, Dst, Src};
+use crate::simd::{LANES, Simd, TILE};
 
 /// The most values that a product arranges of one operand at once: a part of the second cache.
 pub(super) const OPERAND: usize = 48 * 1024;
+
+/// Rows of two tiles.
+pub(super) const ROWS: usize = 2 * LANES;
+
+/// Rows of sums that an epilogue takes at once.
+pub(super) const STORED: usize = 8;
 
 /// The memory of one thread.
 pub(super) struct TileMemory {
@@ -54,6 +60,28 @@ impl TileMemory {
     pub(super) fn set_steps(&mut self, steps: impl Iterator<Item = usize>) {
         self.steps.clear();
         self.steps.extend(steps);
+    }
+}
+
+/// `COUNT` rows of sums, `[rows][16]`, from row `row` on, plus the bias of their channels.
+#[inline(always)]
+pub(super) unsafe fn summed<S: Simd, const COUNT: usize>(
+    s: S,
+    sums: Src,
+    row: usize,
+    bias: Option<Src>,
+) -> [S::Vector; COUNT] {
+    // SAFETY: the caller has these rows.
+    unsafe {
+        let bias = match bias {
+            Some(bias) => s.load(bias, 0),
+            None => s.zero(),
+        };
+        let mut column = [bias; COUNT];
+        for index in 0..COUNT {
+            column[index] = s.add(s.load(sums, (row + index) * LANES), bias);
+        }
+        column
     }
 }
 

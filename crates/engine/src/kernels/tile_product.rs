@@ -6,14 +6,9 @@
 
 use super::Epilogue;
 use super::product::{Output, Product, Weights, finish, panels};
-use super::tile_memory::{OPERAND, TileMemory};
+use super::tile_memory::{OPERAND, ROWS, STORED, TileMemory, summed};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd, TILE, TileProduct};
-
-/// Rows of two tiles.
-const ROWS: usize = 2 * LANES;
-/// Rows that an epilogue takes at once.
-const STORED: usize = 8;
 
 #[inline(always)]
 pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue) {
@@ -113,14 +108,11 @@ unsafe fn store<S: Simd, const COUNT: usize>(
     output: &Output<'_>,
     vector: usize,
 ) {
-    let bias = match output.epilogue.bias {
-        Some(bias) => s.load(bias, (output.plane + vector) * LANES),
-        None => s.zero(),
-    };
-    let mut column = [bias; COUNT];
-    for index in 0..COUNT {
-        column[index] = s.add(s.load(sums, (row + index) * LANES), bias);
-    }
+    let bias = output
+        .epilogue
+        .bias
+        .map(|bias| bias.at((output.plane + vector) * LANES));
+    let column = summed::<S, COUNT>(s, sums, row, bias);
     let output = Output {
         row: output.row + row,
         c: output.c.row(row),

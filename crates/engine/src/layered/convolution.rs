@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Layered;
-use super::conv::{ConvForward, ConvShape, Part, StemForward, conv_forward, stem_forward};
+use super::conv::{ConvForward, ConvShape, Part, SMALL, StemForward, conv_forward, stem_forward};
 use super::pass::{Pass, Share};
 use super::space::{Batch, Fitted, Packs};
 use crate::fused::context::{Scratch, blocks_of, flush};
@@ -36,7 +36,8 @@ pub(super) fn fit(
     let input = batch.shapes[step.input.map_or(0, |input| input.z)];
     let (height, width) = (input.height, input.width);
     let shape = match step.kind {
-        Kind::Stem | Kind::General => Some(ConvShape::new(isa, conv, height, width)),
+        Kind::Stem => Some(ConvShape::new(isa.with_f32(), conv, height, width)),
+        Kind::General => Some(ConvShape::new(isa, conv, height, width)),
         // Products of maps compute in bf16 as convolutions.
         Kind::Pointwise if isa.rank() > 1 && engine.maps[step.layer] => {
             Some(ConvShape::of_pixels(isa, conv, height, width))
@@ -129,7 +130,7 @@ fn part(shape: &ConvShape, share: &Share) -> Option<Part> {
     if share.is_whole() {
         return None;
     }
-    let by_rows = shape.rows * shape.columns >= 2 * FEW_ROWS;
+    let by_rows = shape.rows * shape.columns >= SMALL && shape.rows >= share.parts();
     let all = (0..shape.rows, 0..shape.panels());
     Some(if by_rows {
         Part {

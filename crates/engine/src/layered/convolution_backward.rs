@@ -74,7 +74,7 @@ impl Pass<'_> {
                                 gradient: self.context.partial(group, target),
                                 target: sink.map(|sink| self.input_target(sink, before)),
                             };
-                            let sums = Some(sums);
+                            let sums = sink.is_some_and(|sink| sink.sums).then_some(sums);
                             conv_backward(&operands, &mut scratch.conv, sums);
                         }
                         (_, Some(input), _) => {

@@ -149,8 +149,8 @@ impl Engine for Layered {
 
 impl CpuEngine for Layered {
     /// Creates an engine for `plan`. `None` if the plan has an operation that the engine lacks: layer normalisation,
-    /// attention, patch merging, channel scales. With an instruction set of bf16, dense convolutions multiply in bf16;
-    /// activations in memory and all else are f32.
+    /// attention, patch merging, channel scales. With an instruction set of bf16, dense convolutions of maps, but for the
+    /// first one, multiply in bf16; activations in memory and all else are f32.
     fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
         let isa = options.isa.unwrap_or_else(Isa::best);
         let program = lower(&plan).filter(runs)?;

@@ -61,6 +61,10 @@ impl Share {
         cut(range.start)..cut(range.end)
     }
 
+    pub(super) fn parts(&self) -> usize {
+        self.parts
+    }
+
     pub(super) fn is_whole(&self) -> bool {
         self.parts == 1
     }

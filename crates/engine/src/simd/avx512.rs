@@ -218,6 +218,7 @@ impl<const BF16: bool, const AMX: bool, const WIDE: bool> Simd for Avx512<BF16, 
         if !BF16 {
             return unsafe { self.load_pixel(source, row) };
         }
+        assert!(!WIDE, "f32 pixels are no ranks");
         unsafe {
             let count = count.min(Self::RANK) * Self::PIXEL;
             interleave(_mm512_castps_si512(self.load_first(
@@ -244,6 +245,7 @@ impl<const BF16: bool, const AMX: bool, const WIDE: bool> Simd for Avx512<BF16, 
 
     #[inline(always)]
     unsafe fn load_halves(self, count: usize, [low, high]: [Src; 2], row: usize) -> __m512 {
+        assert!(!WIDE, "pixels are not halves of a rank's");
         unsafe {
             let half = LANES / 2;
             let (first_half, second_half) = (count.min(half), count.saturating_sub(half));

@@ -42,7 +42,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Number of f32-sized values that store a pixel of 16 channels: 16 for f32, 8 for bf16.
     /// Arithmetic is always f32.
     const PIXEL: usize = LANES;
-    /// Number of adjacent channels that one multiplication of a matrix product combines.
+    /// Number of channels, or of pixels, that one multiplication of a matrix product combines.
     const RANK: usize = 1;
     /// Number of rows in a matrix product's tile that is 1, 2 or 3 vectors wide: as many as fit the
     /// registers together with the operands. 0 if the tile is too wide.

@@ -125,6 +125,7 @@ impl<const WIDE: bool> Simd for PortableTiles<WIDE> {
 
     #[inline(always)]
     unsafe fn load_rank(self, count: usize, source: Src, row: usize) -> Lanes {
+        assert!(!WIDE, "f32 pixels are no ranks");
         let first = unsafe { self.load_pixel(source, row) };
         let second = match count {
             1 => self.zero(),
@@ -143,6 +144,7 @@ impl<const WIDE: bool> Simd for PortableTiles<WIDE> {
 
     #[inline(always)]
     unsafe fn load_halves(self, count: usize, [low, high]: [Src; 2], row: usize) -> Lanes {
+        assert!(!WIDE, "pixels are not halves of a rank's");
         let at = row * Self::PIXEL;
         let mut lanes = unsafe { self.load_first(count.min(Self::PIXEL), low, at) };
         if let Some(count) = count.checked_sub(Self::PIXEL) {

@@ -34,6 +34,7 @@ fn inference_is_the_references() {
         let bf16 = tiles::with_amx(Isa::best()).into_iter();
         let f32 = Isa::available().into_iter().map(|isa| (isa, 1e-4));
         for (isa, off) in f32.chain(bf16.map(|isa| (isa, BF16))) {
+            let mut first = None;
             for threads in [1, 2, 5] {
                 let engine = case.engine::<Layered>(isa, threads);
                 let weights = engine.fold(&case.parameters, &case.statistics).unwrap();
@@ -49,10 +50,49 @@ fn inference_is_the_references() {
                     let mut logits = vec![f32::NAN; count * classes];
                     engine.infer(&weights, images, &mut logits).unwrap();
                     assert_close(&logits, &expected.logits[..count * classes], off, &what);
+                    // They depend neither on the threads nor on the other images.
+                    let first = first.get_or_insert_with(|| logits.clone());
+                    assert_eq!(logits, first[..logits.len()], "{what}");
                     let features = case.plan.feature_count();
                     let mut found = vec![f32::NAN; count * features];
                     engine.features(&weights, images, &mut found).unwrap();
                     assert_close(&found, &expected.features[..count * features], off, &what);
+                }
+            }
+        }
+    }
+}
+
+/// Large maps are shared by rows and cut into bands; small ones have a single pixel.
+#[test]
+fn maps_of_other_sizes_are_those_of_f32_in_bf16() {
+    let mut random = Random(33);
+    for plan in networks::all() {
+        let case = Case::new(plan, &mut random);
+        for (height, width) in [(8, 8), (69, 75)] {
+            let pixels = random.numbers(3 * height * width * 3, 2.0);
+            let logits = |isa: Isa, threads: usize, count: usize| {
+                let engine = case.engine::<Layered>(isa, threads);
+                let weights = engine.fold(&case.parameters, &case.statistics).unwrap();
+                let images = Images {
+                    count,
+                    height,
+                    width,
+                    pixels: ImagePixels::F32(&pixels[..count * height * width * 3]),
+                };
+                let mut logits = vec![f32::NAN; count * case.plan.classes()];
+                engine.infer(&weights, images, &mut logits).unwrap();
+                logits
+            };
+            let exact = logits(Isa::best(), 2, 3);
+            let exact: Vec<f64> = exact.iter().copied().map(f64::from).collect();
+            for isa in tiles::with_amx(Isa::best()) {
+                let what = format!("{}, {isa}, {height} × {width}", case.plan.name);
+                let all = logits(isa, 2, 3);
+                assert_close(&all, &exact, BF16, &what);
+                for (threads, count) in [(1, 3), (5, 3), (3, 1)] {
+                    let found = logits(isa, threads, count);
+                    assert_eq!(found, all[..found.len()], "{what}, {threads} threads");
                 }
             }
         }

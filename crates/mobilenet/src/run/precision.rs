@@ -17,8 +17,8 @@ pub enum Precision {
     /// f32, like torch's default.
     #[default]
     F32,
-    /// bfloat16 (8 bits of precision), for activations in memory and for the factors of matrix
-    /// products. On a CPU it uses the processor's preferred bf16 instructions: AMX before AVX-512.
+    /// bfloat16 (8 bits of precision), for the factors of matrix products, and in the fused executor for
+    /// activations in memory. On a CPU it uses the processor's preferred bf16 instructions: AMX before AVX-512.
     /// Comparable to `torch.autocast("cpu", torch.bfloat16)`.
     Bf16,
     /// bf16 with the instructions AMX-BF16 of a CPU.

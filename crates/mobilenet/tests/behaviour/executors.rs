@@ -96,16 +96,23 @@ proptest! {
 }
 
 #[test]
-fn networks_that_are_not_fused_refuse_bf16_by_name() {
-    let config = ModelConfig::new("shufflenet_v2_x0_5".parse().unwrap(), 3);
-    let mut network = Network::new(&config, 3, &candle_core::Device::Cpu).unwrap();
-    let error = network.set_precision(Precision::Bf16).unwrap_err();
+fn networks_of_convolutions_run_in_bf16_and_others_refuse_it_by_name() {
+    let network = |name: &str| {
+        let config = ModelConfig::new(name.parse().unwrap(), 3);
+        Network::new(&config, 3, &candle_core::Device::Cpu).unwrap()
+    };
+    let has_bf16 = Isa::best().with_bf16().is_ok();
+    let mut layered = network("shufflenet_v2_x0_5");
+    assert_eq!(layered.set_precision(Precision::Bf16).is_ok(), has_bf16);
+    assert_eq!(layered.executor(), "layered");
+    let error = network("convnext_atto").set_precision(Precision::Bf16);
+    let error = error.unwrap_err();
     assert!(error.is_usage());
-    let error = error.to_string();
-    assert!(
-        error.contains("has no shufflenet_v2_x0_5: use f32"),
-        "{error}"
-    );
+    let expected = match has_bf16 {
+        true => "convnext_atto has other layers: use f32",
+        false => "bf16 needs the instructions AVX-512 BF16",
+    };
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 /// On a processor without bf16 instructions, the error is tested instead.

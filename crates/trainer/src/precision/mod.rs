@@ -1,7 +1,7 @@
 //! The precision of a run: the choice of `"auto"`, and the measured speeds behind it.
 //!
-//! Which precision trains fastest depends on the processor, so it is measured: once for each processor and build, then
-//! kept in a file. The measured precision becomes a part of the run's configuration, so a later measurement changes no
+//! Which precision trains fastest depends on the processor, so it is measured: once for each processor, build and
+//! executor, then kept in a file. The measured precision becomes a part of the run's configuration, so a later measurement changes no
 //! run.
 
 mod cache;

@@ -7,8 +7,8 @@ use crate::kernels::{Behind, Reading, entry_f32};
 use crate::memory::Dst;
 use crate::simd::{LANES, Simd};
 
-/// Pixels that may be read beyond the last one.
-const BEYOND: usize = super::tile_rows::OUTPUTS - 1;
+/// Pixels that may be read beyond the last one: a tile has 16.
+const BEYOND: usize = LANES - 1;
 
 /// Rows of images with zeros around them, `[planes][images][rows][phases][columns][16]`. Column `c` of a row is the
 /// column `c / phases` of phase `c % phases`.
@@ -45,7 +45,12 @@ impl Frame {
 
     /// Length in values of the memory for this many planes. The last tile of outputs may read beyond the last pixel.
     pub(crate) fn length(&self, planes: usize) -> usize {
-        planes * self.stride() + BEYOND * LANES
+        self.values(planes) + BEYOND * LANES
+    }
+
+    /// Number of values in this many planes.
+    pub(crate) fn values(&self, planes: usize) -> usize {
+        planes * self.stride()
     }
 
     /// Distance in values from the frame's first pixel to another one.

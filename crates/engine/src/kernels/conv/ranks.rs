@@ -31,7 +31,7 @@ pub(super) fn rank_channels<S: Simd>(rank: usize) -> [usize; 2] {
     [first, first + LANES]
 }
 
-/// Fills a frame's planes for ranks on `isa`.
+/// Fills a frame for products on `isa`: in f32 the planes of `operands`, in bf16 the pairs of all planes.
 ///
 /// # Safety
 /// As for [`fill`]. The source has all channels.

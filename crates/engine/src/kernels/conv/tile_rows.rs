@@ -1,21 +1,16 @@
 //! Rows of outputs of a convolution, on the tiles of a matrix unit.
 
 use super::tiles::{Tile, finish};
-use crate::kernels::tile_memory::TileMemory;
+use crate::kernels::tile_memory::{ROWS, STORED, TileMemory, summed};
 use crate::memory::Src;
 use crate::simd::{LANES, Simd, TILE, TileProduct};
 
-/// Outputs of two tiles.
-pub(super) const OUTPUTS: usize = 2 * LANES;
-/// Outputs that an epilogue takes at once.
-const STORED: usize = 8;
-
-/// Computes a row of outputs. `tile` is its first one. The last tile reads up to 31 pixels beyond the row.
+/// Computes a row of outputs. `tile` is its first one. The last tile may read 15 pixels beyond the row.
 #[inline(always)]
 pub(super) unsafe fn row_on_tiles<S: Simd>(s: S, memory: &TileMemory, tile: &Tile<'_>) {
     let conv = tile.conv;
-    for x in (0..conv.columns).step_by(OUTPUTS) {
-        let count = OUTPUTS.min(conv.columns - x);
+    for x in (0..conv.columns).step_by(ROWS) {
+        let count = ROWS.min(conv.columns - x);
         let height = count.div_ceil(LANES);
         let product = TileProduct {
             a: tile.a.at(x * LANES),
@@ -70,14 +65,11 @@ unsafe fn store<S: Simd, const COUNT: usize>(
     vector: usize,
 ) {
     let conv = tile.conv;
-    let bias = match tile.epilogue.bias {
-        Some(bias) => s.load(bias, (conv.plane + vector) * LANES),
-        None => s.zero(),
-    };
-    let mut column = [bias; COUNT];
-    for index in 0..COUNT {
-        column[index] = s.add(s.load(sums, (row + index) * LANES), bias);
-    }
+    let bias = tile
+        .epilogue
+        .bias
+        .map(|bias| bias.at((conv.plane + vector) * LANES));
+    let column = summed::<S, COUNT>(s, sums, row, bias);
     let tile = Tile {
         pixel: tile.pixel + row * conv.place.column,
         ..*tile

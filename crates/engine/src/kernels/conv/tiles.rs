@@ -82,8 +82,8 @@ entry_ranks! {
     /// the sums.
     ///
     /// # Safety
-    /// The frame holds all pixels that the taps read; on tiles, 31 more are readable. The target and the epilogue's operands hold all pixels of the
-    /// place, in the panel's planes.
+    /// The frame holds all pixels that the taps read; on tiles, 15 more are readable. The target and the epilogue's operands
+    /// hold all pixels of the place, in the panel's planes.
     fn conv_tiles(operands: &ConvTiles<'_>, epilogue: &ConvEpilogue, sums: Option<&mut Sums>)
         => conv_tiles_kernel
 }

@@ -67,8 +67,8 @@ pub(crate) unsafe fn conv_backward(
     // Rows of the input count in strides.
     let rows = shape.rows.max(shape.height.div_ceil(shape.stride));
     let bands = ConvShape::bands(o.images, 0..rows, |images, rows| {
-        let input = shape.input_frame(none, images, rows).length(inputs);
-        input.max(halo.frame(shape, none, images, rows).length(outputs))
+        let input = shape.input_frame(none, images, rows).values(inputs);
+        input.max(halo.frame(shape, none, images, rows).values(outputs))
     });
     if bands.is_empty() {
         // SAFETY: the buffer has this length.
@@ -268,7 +268,7 @@ unsafe fn input_gradient(
                     frame: *output,
                     taps,
                     step: 1,
-                    ranks: panel.frame_ranks(),
+                    ranks: panel.rank_range(),
                     weights: o.weights.at(panel.weights + phase.first * tap),
                     plane: panel.plane,
                     width: panel.width,

@@ -50,6 +50,9 @@ pub(crate) unsafe fn conv_forward(
         panels: 0..shape.forward.len(),
     });
     let panels = &shape.forward[part.panels];
+    if panels.is_empty() || part.rows.is_empty() {
+        return;
+    }
     let reads = panels.iter().map(|panel| panel.reads());
     let read = reads.fold((usize::MAX, 0), |all, (from, to)| {
         (all.0.min(from), all.1.max(to))
@@ -63,7 +66,7 @@ pub(crate) unsafe fn conv_forward(
     let all = planes(shape.in_channels);
     let none = crate::memory::Dst::of(&mut []);
     let bands = ConvShape::bands(o.images, part.rows, |images, rows| {
-        shape.input_frame(none, images, rows).length(all)
+        shape.input_frame(none, images, rows).values(all)
     });
     for band in bands {
         let images = band.images.len();
@@ -90,7 +93,7 @@ pub(crate) unsafe fn conv_forward(
                     frame,
                     taps: &taps,
                     step: shape.step(),
-                    ranks: panel.frame_ranks(),
+                    ranks: panel.rank_range(),
                     weights: o.weights.at(panel.weights),
                     plane: panel.plane,
                     width: panel.width,

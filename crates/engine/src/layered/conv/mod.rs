@@ -12,7 +12,7 @@ mod stem;
 
 pub(crate) use backward::{ConvBackward, InputTarget, conv_backward};
 pub(crate) use forward::{ConvForward, Part, conv_forward};
-pub(crate) use shape::ConvShape;
+pub(crate) use shape::{ConvShape, SMALL};
 pub(crate) use stem::{StemBackward, StemForward, stem_backward, stem_forward};
 
 use crate::memory::{Buffer, Dst};

@@ -14,8 +14,8 @@ use crate::simd::LANES;
 /// measurement.
 const FRAME: usize = 192 * 1024;
 
-/// Images of fewer pixels are one row where that changes nothing.
-const ROW: usize = 200;
+/// Images of fewer pixels are one row where that changes nothing. Threads share them by panels, larger ones by rows.
+pub(crate) const SMALL: usize = 200;
 
 /// A convolution over images of one size.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Panel {
     }
 
     /// The range of ranks of a frame that the panel reads. Ranks of two channels start at channel 0.
-    pub(super) fn frame_ranks(&self) -> (usize, usize) {
+    pub(super) fn rank_range(&self) -> (usize, usize) {
         let start = self.channels.0;
         (start, start + self.ranks)
     }
@@ -132,7 +132,7 @@ impl ConvShape {
     /// are cut.
     pub(crate) fn of_pixels(isa: Isa, conv: &Conv, height: usize, width: usize) -> ConvShape {
         match height * width {
-            pixels @ ..ROW => ConvShape::new(isa, conv, 1, pixels),
+            pixels @ ..SMALL => ConvShape::new(isa, conv, 1, pixels),
             _ => ConvShape::new(isa, conv, height, width),
         }
     }
