@@ -97,41 +97,28 @@ macro_rules! entry {
         pub(crate) unsafe fn $name(isa: crate::isa::Isa, $($argument: $type),*) {
             use crate::isa::Level;
             use crate::simd::Simd;
+            // One function for each type, so that levels of the same type share its code.
+            unsafe fn on<S: Simd>($($argument: $type),*) {
+                let s = S::new();
+                s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
+            }
+            // SAFETY: an `Isa` exists only if the processor reported it; the caller vouches for the operands.
             match isa.level() {
-                // SAFETY: an `Isa` exists only if the processor reported it; the caller vouches for
-                // the operands.
                 #[cfg(target_arch = "x86_64")]
-                Level::AmxBf16 => {
-                    let s = crate::simd::Avx512::<$bf16, $tiles, $wide>::new();
-                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
-                }
+                Level::AmxBf16 => on::<crate::simd::Avx512<$bf16, $tiles, $wide>>($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512Bf16 => {
-                    let s = crate::simd::Avx512::<$bf16, false, $wide>::new();
-                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
-                }
+                Level::Avx512Bf16 => on::<crate::simd::Avx512<$bf16, false, $wide>>($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => {
-                    let s = crate::simd::Avx512::<false>::new();
-                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
-                }
+                Level::Avx512 => on::<crate::simd::Avx512<false>>($($argument),*),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => {
-                    let s = crate::simd::Avx2::new();
-                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
-                }
-                Level::Portable => {
-                    let s = crate::simd::Portable::new();
-                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
-                }
+                Level::Avx2 => on::<crate::simd::Avx2>($($argument),*),
+                Level::Portable => on::<crate::simd::Portable>($($argument),*),
                 #[cfg(test)]
                 Level::PortableTiles if $bf16 => {
-                    $kernel(crate::simd::PortableTiles::<$wide>::new(), $($argument),*);
+                    on::<crate::simd::PortableTiles<$wide>>($($argument),*);
                 }
                 #[cfg(test)]
-                Level::PortableTiles => {
-                    $kernel(crate::simd::Portable::new(), $($argument),*);
-                }
+                Level::PortableTiles => on::<crate::simd::Portable>($($argument),*),
             }
         }
     };
