@@ -20,6 +20,10 @@ const SPINS: usize = 1000;
 /// busy machine.
 const PASS_SPINS: usize = 40_000;
 
+/// Number of spins after which a waiting thread lets others have the processor: a few microseconds. The system call takes
+/// about as long as a wait between two phases.
+const YIELD: usize = 256;
+
 /// Called as `work(task, thread)`.
 type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
@@ -191,7 +195,7 @@ impl Shared {
                 break;
             }
             // The thread that this one waits for may need the same processor.
-            if spin % 32 == 0 {
+            if spin % YIELD == 0 {
                 thread::yield_now();
             } else {
                 std::hint::spin_loop();
