@@ -148,7 +148,11 @@ impl Isa {
 
     /// Number of ranks of a matrix of this depth when it is packed, see [`crate::simd::Simd::ranks`].
     pub(crate) fn ranks(self, depth: usize) -> usize {
-        let ranks = depth.div_ceil(self.rank());
+        self.whole_ranks(depth.div_ceil(self.rank()))
+    }
+
+    /// This number of ranks, and those that fill up the last tile.
+    pub(crate) fn whole_ranks(self, ranks: usize) -> usize {
         ranks.next_multiple_of(if self.has_tiles() { LANES } else { 1 })
     }
 

@@ -12,7 +12,7 @@ pub(super) const OPERAND: usize = 48 * 1024;
 pub(super) const ROWS: usize = 2 * LANES;
 
 /// Rows of sums that an epilogue takes at once.
-pub(super) const STORED: usize = 8;
+const STORED: usize = 8;
 
 /// The memory of one thread.
 pub(super) struct TileMemory {
@@ -63,26 +63,61 @@ impl TileMemory {
     }
 }
 
-/// `COUNT` rows of sums, `[rows][16]`, from row `row` on, plus the bias of their channels.
+/// The place of two tiles' sums, and what is done before they are stored.
+pub(super) trait Target {
+    /// The bias of a vector's channels.
+    unsafe fn bias(&self, vector: usize) -> Option<Src>;
+
+    /// Applies the epilogue to the rows from `row` on of a vector of channels, and stores them.
+    unsafe fn finish<S: Simd, const COUNT: usize>(
+        &self,
+        s: S,
+        column: [S::Vector; COUNT],
+        row: usize,
+        vector: usize,
+    );
+}
+
+/// Stores `count` rows of a vector of sums, `[rows][16]`. All tiles share it.
+#[inline(never)]
+pub(super) unsafe fn store_sums<S: Simd>(
+    sums: Src,
+    count: usize,
+    target: &impl Target,
+    vector: usize,
+) {
+    let s = S::new();
+    s.vectorize(
+        #[inline(always)]
+        || {
+            let whole = count / STORED * STORED;
+            for row in (0..whole).step_by(STORED) {
+                store::<S, STORED>(s, sums, row, target, vector);
+            }
+            for row in whole..count {
+                store::<S, 1>(s, sums, row, target, vector);
+            }
+        },
+    );
+}
+
 #[inline(always)]
-pub(super) unsafe fn summed<S: Simd, const COUNT: usize>(
+unsafe fn store<S: Simd, const COUNT: usize>(
     s: S,
     sums: Src,
     row: usize,
-    bias: Option<Src>,
-) -> [S::Vector; COUNT] {
-    // SAFETY: the caller has these rows.
-    unsafe {
-        let bias = match bias {
-            Some(bias) => s.load(bias, 0),
-            None => s.zero(),
-        };
-        let mut column = [bias; COUNT];
-        for index in 0..COUNT {
-            column[index] = s.add(s.load(sums, (row + index) * LANES), bias);
-        }
-        column
+    target: &impl Target,
+    vector: usize,
+) {
+    let bias = match target.bias(vector) {
+        Some(bias) => s.load(bias, 0),
+        None => s.zero(),
+    };
+    let mut column = [bias; COUNT];
+    for index in 0..COUNT {
+        column[index] = s.add(s.load(sums, (row + index) * LANES), bias);
     }
+    target.finish(s, column, row, vector);
 }
 
 fn grown(buffer: &mut Buffer, length: usize) -> Dst {

@@ -6,7 +6,7 @@
 
 use super::Epilogue;
 use super::product::{Output, Product, Weights, finish, panels};
-use super::tile_memory::{OPERAND, ROWS, STORED, TileMemory, summed};
+use super::tile_memory::{OPERAND, ROWS, Target, TileMemory, store_sums};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd, TILE, TileProduct};
 
@@ -52,7 +52,7 @@ pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogu
                 s.multiply_tiles(&product, [height, width], sums);
                 for vector in 0..width {
                     let sums = sums.src().at(vector * height * TILE);
-                    store_all::<S>(sums, count, &output, vector);
+                    store_sums::<S>(sums, count, &output, vector);
                 }
             }
         }
@@ -81,42 +81,26 @@ unsafe fn arrange<S: Simd>(s: S, from: Planes, depth: usize, rows: usize, to: Ds
     }
 }
 
-/// Applies the epilogue to `count` rows of sums, and stores them. All tiles share it.
-#[inline(never)]
-unsafe fn store_all<S: Simd>(sums: Src, count: usize, output: &Output<'_>, vector: usize) {
-    let s = S::new();
-    s.vectorize(
-        #[inline(always)]
-        || {
-            let whole = count / STORED * STORED;
-            for row in (0..whole).step_by(STORED) {
-                store::<S, STORED>(s, sums, row, output, vector);
-            }
-            for row in whole..count {
-                store::<S, 1>(s, sums, row, output, vector);
-            }
-        },
-    );
-}
+impl Target for Output<'_> {
+    #[inline(always)]
+    unsafe fn bias(&self, vector: usize) -> Option<Src> {
+        let bias = self.epilogue.bias?;
+        Some(bias.at((self.plane + vector) * LANES))
+    }
 
-/// Applies the epilogue to `COUNT` rows of sums from row `row` on, and stores them.
-#[inline(always)]
-unsafe fn store<S: Simd, const COUNT: usize>(
-    s: S,
-    sums: Src,
-    row: usize,
-    output: &Output<'_>,
-    vector: usize,
-) {
-    let bias = output
-        .epilogue
-        .bias
-        .map(|bias| bias.at((output.plane + vector) * LANES));
-    let column = summed::<S, COUNT>(s, sums, row, bias);
-    let output = Output {
-        row: output.row + row,
-        c: output.c.row(row),
-        ..*output
-    };
-    finish::<S, COUNT>(s, column, &output, vector);
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const COUNT: usize>(
+        &self,
+        s: S,
+        column: [S::Vector; COUNT],
+        row: usize,
+        vector: usize,
+    ) {
+        let output = Output {
+            row: self.row + row,
+            c: self.c.row(row),
+            ..*self
+        };
+        finish::<S, COUNT>(s, column, &output, vector);
+    }
 }

@@ -1,8 +1,8 @@
 //! The precision of a run: the choice of `"auto"`, and the measured speeds behind it.
 //!
 //! Which precision trains fastest depends on the processor, so it is measured: once for each processor, build and
-//! executor, then kept in a file. The measured precision becomes a part of the run's configuration, so a later measurement changes no
-//! run.
+//! executor, then kept in a file. The measured precision becomes a part of the run's configuration, so a later
+//! measurement changes no run.
 
 mod cache;
 mod machine;

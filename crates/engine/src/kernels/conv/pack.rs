@@ -113,7 +113,7 @@ entry_ranks! {
 
 #[inline(always)]
 unsafe fn pack_panel_kernel<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target: Dst) {
-    if S::RANK > 1 && o.taps == 1 {
+    if o.taps == 1 && o.groups == 1 {
         return pack_matrix(s, o, weights, target);
     }
     for rank in 0..o.ranks {
@@ -145,7 +145,10 @@ unsafe fn pack_matrix<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target: Dst)
         for vector in 0..o.width {
             let plane = o.plane + vector;
             let channels = o.square(s, weights, channel, plane);
-            let others = o.square(s, weights, next, plane);
+            let others = match S::RANK {
+                1 => channels,
+                _ => o.square(s, weights, next, plane),
+            };
             for rank in 0..LANES.min(o.ranks - first) {
                 let value = s.rank(channels[rank], others[rank]);
                 s.store(target, ((first + rank) * o.width + vector) * LANES, value);

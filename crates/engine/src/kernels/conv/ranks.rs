@@ -17,8 +17,7 @@ pub(crate) fn frame_ranks(isa: Isa, channels: usize) -> usize {
         return channels;
     }
     let (whole, rest) = (channels / (2 * LANES), channels % (2 * LANES));
-    let ranks = whole * LANES + rest.min(LANES);
-    ranks.next_multiple_of(if isa.has_tiles() { LANES } else { 1 })
+    isa.whole_ranks(whole * LANES + rest.min(LANES))
 }
 
 /// The channels of a frame's rank, as distances from the first channel. Only the first exists if a rank is one channel.

@@ -1,7 +1,7 @@
 //! Rows of outputs of a convolution, on the tiles of a matrix unit.
 
 use super::tiles::{Tile, finish};
-use crate::kernels::tile_memory::{ROWS, STORED, TileMemory, summed};
+use crate::kernels::tile_memory::{ROWS, Target, TileMemory, store_sums};
 use crate::memory::Src;
 use crate::simd::{LANES, Simd, TILE, TileProduct};
 
@@ -33,46 +33,30 @@ pub(super) unsafe fn row_on_tiles<S: Simd>(s: S, memory: &TileMemory, tile: &Til
         };
         for vector in 0..conv.width {
             let sums = sums.src().at(vector * height * TILE);
-            store_all::<S>(sums, count, &tile, vector);
+            store_sums::<S>(sums, count, &tile, vector);
         }
     }
 }
 
-/// Applies the epilogue to `count` sums, and stores them.
-#[inline(never)]
-unsafe fn store_all<S: Simd>(sums: Src, count: usize, tile: &Tile<'_>, vector: usize) {
-    let s = S::new();
-    s.vectorize(
-        #[inline(always)]
-        || {
-            let whole = count / STORED * STORED;
-            for row in (0..whole).step_by(STORED) {
-                store::<S, STORED>(s, sums, row, tile, vector);
-            }
-            for row in whole..count {
-                store::<S, 1>(s, sums, row, tile, vector);
-            }
-        },
-    );
-}
+impl Target for Tile<'_> {
+    #[inline(always)]
+    unsafe fn bias(&self, vector: usize) -> Option<Src> {
+        let bias = self.epilogue.bias?;
+        Some(bias.at((self.conv.plane + vector) * LANES))
+    }
 
-#[inline(always)]
-unsafe fn store<S: Simd, const COUNT: usize>(
-    s: S,
-    sums: Src,
-    row: usize,
-    tile: &Tile<'_>,
-    vector: usize,
-) {
-    let conv = tile.conv;
-    let bias = tile
-        .epilogue
-        .bias
-        .map(|bias| bias.at((conv.plane + vector) * LANES));
-    let column = summed::<S, COUNT>(s, sums, row, bias);
-    let tile = Tile {
-        pixel: tile.pixel + row * conv.place.column,
-        ..*tile
-    };
-    finish::<S, COUNT>(&column, &tile, vector);
+    #[inline(always)]
+    unsafe fn finish<S: Simd, const COUNT: usize>(
+        &self,
+        _s: S,
+        column: [S::Vector; COUNT],
+        row: usize,
+        vector: usize,
+    ) {
+        let tile = Tile {
+            pixel: self.pixel + row * self.conv.place.column,
+            ..*self
+        };
+        finish::<S, COUNT>(&column, &tile, vector);
+    }
 }

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use crate::isa::Isa;
-use crate::kernels::{
-    Frame, Packing, frame_ranks, pack_inputs, pack_outputs, pack_panel, single_panels,
-};
+use crate::kernels::{Frame, Packing, frame_ranks, pack_panel, single_panels};
 use crate::memory::{Dst, Src, planes};
 use crate::network::Conv;
 use crate::simd::LANES;
@@ -123,11 +121,6 @@ impl ConvShape {
         }
     }
 
-    /// Whether the packed weights are those of a matrix product.
-    fn is_matrix(&self) -> bool {
-        self.taps() == 1 && self.groups == 1 && !self.is_bf16()
-    }
-
     /// The geometry of a fully connected layer over the pixels of images. Small images become one row, so that few tiles
     /// are cut.
     pub(crate) fn of_pixels(isa: Isa, conv: &Conv, height: usize, width: usize) -> ConvShape {
@@ -183,16 +176,6 @@ impl ConvShape {
     pub(crate) unsafe fn pack_forward(&self, weights: Src, target: Dst) {
         // SAFETY: as promised by the caller.
         unsafe {
-            if self.is_matrix() {
-                pack_outputs(
-                    self.isa,
-                    self.out_channels,
-                    self.in_channels,
-                    weights,
-                    target,
-                );
-                return;
-            }
             let order: Vec<usize> = (0..self.taps()).collect();
             for panel in &self.forward {
                 let packing = self.packing(panel, &order, false);
@@ -208,16 +191,6 @@ impl ConvShape {
     pub(crate) unsafe fn pack_backward(&self, weights: Src, target: Dst) {
         // SAFETY: as promised by the caller.
         unsafe {
-            if self.is_matrix() {
-                pack_inputs(
-                    self.isa,
-                    self.out_channels,
-                    self.in_channels,
-                    weights,
-                    target,
-                );
-                return;
-            }
             let order = order(self.kernel, self.stride, self.zeros);
             for panel in &self.backward {
                 let packing = self.packing(panel, &order, true);
