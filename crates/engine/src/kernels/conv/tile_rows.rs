@@ -1,19 +1,44 @@
 //! Rows of outputs of a convolution, on the tiles of a matrix unit.
 
-use super::tiles::{Tile, finish};
+use super::tiles::{ConvTiles, Tile, finish};
 use crate::kernels::tile_memory::{ROWS, Target, TileMemory, store_sums};
 use crate::memory::Src;
 use crate::simd::{LANES, Simd, TILE, TileProduct};
 
-/// Computes a row of outputs. `tile` is its first one. The last tile may read 15 pixels beyond the row.
+/// The most pixels of rows that share tiles, so that rounding errors of their sums do not grow with the image.
+const RUN: usize = 256;
+
+/// Number of rows of outputs that share tiles. The pixels between two rows are computed for nothing, which pays if they are
+/// fewer than those that fill each row's last tile.
+pub(super) fn rows_at_once(conv: &ConvTiles<'_>) -> usize {
+    let pitch = pitch(conv);
+    match pitch <= conv.columns.next_multiple_of(LANES) {
+        true => (RUN / pitch).max(1),
+        false => 1,
+    }
+}
+
+/// Distance in pixels of the frame from one row of outputs to the next.
+fn pitch(conv: &ConvTiles<'_>) -> usize {
+    conv.step * conv.frame.pitch() / LANES
+}
+
+/// Computes rows of outputs. `tile` is the first one. The last tile may read 15 pixels beyond the rows.
 #[inline(always)]
-pub(super) unsafe fn row_on_tiles<S: Simd>(s: S, memory: &TileMemory, tile: &Tile<'_>) {
+pub(super) unsafe fn rows_on_tiles<S: Simd>(
+    s: S,
+    memory: &TileMemory,
+    tile: &Tile<'_>,
+    rows: usize,
+) {
     let conv = tile.conv;
-    for x in (0..conv.columns).step_by(ROWS) {
-        let count = ROWS.min(conv.columns - x);
-        let height = count.div_ceil(LANES);
+    let pitch = pitch(conv);
+    let length = (rows - 1) * pitch + conv.columns;
+    for start in (0..length).step_by(ROWS) {
+        let end = length.min(start + ROWS);
+        let height = (end - start).div_ceil(LANES);
         let product = TileProduct {
-            a: tile.a.at(x * LANES),
+            a: tile.a.at(start * LANES),
             steps: &memory.steps,
             rows: TILE,
             b: conv.weights,
@@ -27,13 +52,20 @@ pub(super) unsafe fn row_on_tiles<S: Simd>(s: S, memory: &TileMemory, tile: &Til
         } else {
             s.multiply_tiles(&product, [height, conv.width], sums);
         }
-        let tile = Tile {
-            pixel: tile.pixel + x * conv.place.column,
-            ..*tile
-        };
         for vector in 0..conv.width {
             let sums = sums.src().at(vector * height * TILE);
-            store_sums::<S>(sums, count, &tile, vector);
+            for row in start / pitch..rows {
+                let first = row * pitch;
+                let (from, to) = (start.max(first), end.min(first + conv.columns));
+                if from < to {
+                    let column = (from - first) * conv.place.column;
+                    let tile = Tile {
+                        pixel: tile.pixel + row * conv.place.row + column,
+                        ..*tile
+                    };
+                    store_sums::<S>(sums.at((from - start) * LANES), to - from, &tile, vector);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tiles of outputs of a convolution.
 
-use super::tile_rows::row_on_tiles;
+use super::tile_rows::{rows_at_once, rows_on_tiles};
 use crate::kernels::activation::activate_tile;
 use crate::kernels::ahead::{NextPanel, Pixels, fetch_operands, fetch_pixels};
 use crate::kernels::epilogue::add_sums;
@@ -88,7 +88,7 @@ entry_ranks! {
         => conv_tiles_kernel
 }
 
-/// Sums over a row of outputs, of one panel: three planes of values, and three of products.
+/// Sums over rows of outputs, of one panel: three planes of values, and three of products.
 type Totals = [f32; 6 * LANES];
 
 #[inline(always)]
@@ -111,6 +111,7 @@ unsafe fn conv_tiles_kernel<S: Simd>(
         memory
             .set_steps(steps.flat_map(|tap| planes.clone().map(move |plane| tap + plane * stride)));
     }
+    let rows_at_once = if S::TILES { rows_at_once(o) } else { 1 };
     let blocks = o.columns.div_ceil(S::TILE_ROWS[o.width - 1]);
     let start = o.frame.start.src();
     let (from, to) = o.ranks;
@@ -119,7 +120,7 @@ unsafe fn conv_tiles_kernel<S: Simd>(
     let tiles_in_all = o.frame.images * o.rows * blocks;
     let mut next = NextPanel::new(o.weights, length, tiles_in_all * calls);
     for image in 0..o.frame.images {
-        for y in 0..o.rows {
+        for y in (0..o.rows).step_by(rows_at_once) {
             let a = start.at(image * o.frame.image() + y * o.step * o.frame.pitch());
             let first = o.place.first + image * o.place.image + y * o.place.row;
             let mut totals: Totals = [0.0; 6 * LANES];
@@ -132,7 +133,7 @@ unsafe fn conv_tiles_kernel<S: Simd>(
                 totals: sums.is_some().then(|| Dst::of(&mut totals)),
             };
             if let Some(memory) = &memory {
-                row_on_tiles(s, memory, &tile);
+                rows_on_tiles(s, memory, &tile, rows_at_once.min(o.rows - y));
             } else {
                 let mut x = 0;
                 for block in 1..=blocks {
@@ -148,7 +149,7 @@ unsafe fn conv_tiles_kernel<S: Simd>(
                 }
             }
             if let Some(sums) = &mut sums {
-                // Each row is summed separately first, so that rounding errors do not grow with the image.
+                // A few rows are summed separately first, so that rounding errors do not grow with the image.
                 let totals = Src::of(&totals);
                 for vector in 0..o.width {
                     let first = s.load(totals, vector * LANES);
