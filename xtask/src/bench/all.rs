@@ -53,6 +53,13 @@ pub(super) fn run(all: &All) -> Result<()> {
     }
     let keys = keys(&benchmarks);
     session.record.sort(&keys);
+    let unknown = session.record.without_case(&keys);
+    if !unknown.is_empty() {
+        println!(
+            "rows of cases that no longer exist, to be removed by hand: {}",
+            unknown.join(", ")
+        );
+    }
     let names: Vec<_> = keys.iter().map(name).collect();
     let chosen = chosen(&names, options.case.as_deref())?;
     let mut due = match all.again {
@@ -60,7 +67,7 @@ pub(super) fn run(all: &All) -> Result<()> {
             .into_iter()
             .filter(|key| chosen.contains(&name(key)))
             .collect(),
-        false => due(&keys, &chosen, &session.record, &session.run),
+        false => all.due(&keys, &chosen, &session.record, &session.run),
     };
     println!(
         "cases to measure: {} of {}, about {} minutes; --again measures those in the file too",
@@ -82,10 +89,11 @@ pub(super) fn run(all: &All) -> Result<()> {
                 name(&key)
             );
             due.retain(|other| *other != key);
-            let command = kind.command(options, &case.name, all.seconds);
+            let command = all.command(&key);
             let rows = measured(benchmark, case, &mut table);
             let kept = rows.and_then(|rows| {
-                let sides = absent(&rows);
+                let sides = rows.iter().flat_map(Row::absent);
+                let sides = sides.map(ToOwned::to_owned).collect();
                 session.keep(*kind, rows, &command)?;
                 Ok(sides)
             });
@@ -101,13 +109,20 @@ impl All {
         let seconds = |(kind, _): &Key| kind.estimate(self.options.rounds, self.seconds);
         (due.iter().map(seconds).sum::<f64>() / 60.0).ceil() as u64
     }
-}
 
-/// The sides that did not run.
-fn absent(rows: &[Row]) -> Vec<String> {
-    let figures = rows.iter().flat_map(|row| &row.figures);
-    let absent = figures.filter(|figure| figure.value.is_none());
-    absent.map(|figure| figure.side.clone()).collect()
+    /// The command that measures a case.
+    fn command(&self, (kind, case): &Key) -> String {
+        kind.command(&self.options, case, self.seconds)
+    }
+
+    /// The chosen cases that the file lacks.
+    fn due(&self, keys: &[Key], chosen: &[String], record: &Record, run: &Run) -> Vec<Key> {
+        let is_due = |key: &&Key| {
+            let command = self.command(key);
+            chosen.contains(&name(key)) && !record.has(run, key.0, &key.1, &command)
+        };
+        keys.iter().filter(is_due).cloned().collect()
+    }
 }
 
 /// Which peers there are.
@@ -137,12 +152,6 @@ fn keys(benchmarks: &[(Kind, Benchmark)]) -> Vec<Key> {
         benchmark.cases.iter().map(key).collect()
     };
     benchmarks.iter().flat_map(of).collect()
-}
-
-/// The chosen cases that the file lacks.
-fn due(keys: &[Key], chosen: &[String], record: &Record, run: &Run) -> Vec<Key> {
-    let is_due = |key: &&Key| chosen.contains(&name(key)) && !record.has(run, key.0, &key.1);
-    keys.iter().filter(is_due).cloned().collect()
 }
 
 /// What did not run.
@@ -189,6 +198,17 @@ mod tests {
     #[test]
     fn rows_in_the_file_are_not_due_again() {
         let record = Record::parse(FILE).unwrap();
+        let all = All {
+            options: Options {
+                python: None,
+                json: None,
+                case: None,
+                threads: 2,
+                rounds: 9,
+            },
+            seconds: serve::SECONDS,
+            again: false,
+        };
         let keys = [
             (Kind::Train, "large-224"),
             (Kind::Startup, "small-32"),
@@ -198,16 +218,16 @@ mod tests {
         .map(|(kind, case)| (kind, case.to_owned()));
         let names: Vec<_> = keys.iter().map(name).collect();
         // The row of train is of an unknown commit.
-        let found = due(&keys, &names, &record, &record.runs[1]);
+        let found = all.due(&keys, &names, &record, &record.runs[1]);
         assert_eq!(found, [keys[0].clone(), keys[3].clone()]);
         let newer = Run {
             commit: Some("def".to_owned()),
             ..record.runs[1].clone()
         };
-        assert_eq!(due(&keys, &names, &record, &newer), keys);
+        assert_eq!(all.due(&keys, &names, &record, &newer), keys);
         let chosen = chosen(&names, Some("scaling/")).unwrap();
         assert_eq!(
-            due(&keys, &chosen, &record, &record.runs[1]),
+            all.due(&keys, &chosen, &record, &record.runs[1]),
             [keys[3].clone()]
         );
     }

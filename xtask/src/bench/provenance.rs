@@ -72,6 +72,12 @@ impl Run {
         }
     }
 
+    /// Whether the program of a side is an installed peer.
+    pub(super) fn has_peer_of(&self, side: &str) -> bool {
+        let mut peers = self.peers.iter();
+        peers.any(|(name, version)| version.is_some() && side.starts_with(name.as_str()))
+    }
+
     /// The peers that are not installed.
     pub(super) fn missing(&self) -> Vec<&str> {
         let absent = self.peers.iter().filter(|(_, version)| version.is_none());

@@ -72,10 +72,30 @@ impl Record {
         Ok(record)
     }
 
-    /// Whether the file has rows of this case from a run like this one.
-    pub(super) fn has(&self, run: &Run, kind: Kind, case: &str) -> bool {
-        let mut found = self.rows.iter().filter(|entry| entry.is(kind, case));
-        found.any(|entry| self.runs[entry.run].repeats(run))
+    /// Whether the file has rows of this case, by this command, from a run like this one, with all peers that are
+    /// installed.
+    pub(super) fn has(&self, run: &Run, kind: Kind, case: &str, command: &str) -> bool {
+        let mut rows = (self.rows.iter())
+            .filter(|entry| entry.is(kind, case))
+            .peekable();
+        let failed = |entry: &Entry| {
+            let mut absent = entry.row.absent();
+            absent.any(|side| run.has_peer_of(side))
+        };
+        rows.peek().is_some()
+            && rows.all(|entry| {
+                let repeats = self.runs[entry.run].repeats(run);
+                repeats && entry.command == command && !failed(entry)
+            })
+    }
+
+    /// The names of the rows whose cases are not in a list.
+    pub(super) fn without_case(&self, known: &[(Kind, String)]) -> Vec<String> {
+        let is_known = |entry: &&Entry| !known.iter().any(|(kind, case)| entry.is(*kind, case));
+        let unknown = self.rows.iter().filter(is_known);
+        unknown
+            .map(|entry| format!("{}/{}", entry.bench, entry.row.case))
+            .collect()
     }
 
     /// Whether a row compares several sides.
@@ -179,6 +199,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::bench::case::{Case, Unit, Work};
     use crate::bench::report::Figure;
@@ -221,10 +243,11 @@ mod tests {
         record.write(&path).unwrap();
 
         let mut record = Record::open(&path, machine).unwrap();
-        assert!(record.has(&run("a"), Kind::Train, "large-224"));
-        assert!(!record.has(&run("b"), Kind::Train, "large-224"));
-        assert!(!record.has(&run("a"), Kind::Train, "large-32"));
-        assert!(!record.has(&run("a"), Kind::Infer, "large-224"));
+        assert!(record.has(&run("a"), Kind::Train, "large-224", "x"));
+        assert!(!record.has(&run("a"), Kind::Train, "large-224", "x --rounds 1"));
+        assert!(!record.has(&run("b"), Kind::Train, "large-224", "x"));
+        assert!(!record.has(&run("a"), Kind::Train, "large-32", "x"));
+        assert!(!record.has(&run("a"), Kind::Infer, "large-224", "x"));
         record.put(&run("b"), Kind::Train, vec![row("large-32", 1.0)], "x");
         record.put(&run("b"), Kind::Train, vec![row("large-224", 8.0)], "x");
         assert_eq!(
@@ -254,6 +277,36 @@ mod tests {
             ]
         );
         assert_eq!(Record::parse(&record.text().unwrap()).unwrap(), record);
+    }
+
+    #[test]
+    fn a_row_whose_peer_failed_is_measured_again() {
+        let with_torch = |version: Option<&str>| Run {
+            peers: BTreeMap::from([("torch".to_owned(), version.map(ToOwned::to_owned))]),
+            ..run("a")
+        };
+        for (version, side, is_kept) in [
+            (Some("2.15"), "torch_compile", false),
+            (None, "torch_compile", true),
+            (Some("2.15"), "ours_bf16_amx", true),
+        ] {
+            let run = with_torch(version);
+            let mut record = Record::open(Path::new("/no/file"), Machine::default()).unwrap();
+            let mut failed = row("large-224", 7.0);
+            failed.figures.push(Figure::of(side, None));
+            record.put(&run, Kind::Train, vec![failed], "x");
+            assert_eq!(record.has(&run, Kind::Train, "large-224", "x"), is_kept);
+        }
+    }
+
+    #[test]
+    fn rows_of_removed_cases_are_named() {
+        let mut record = Record::open(Path::new("/no/file"), Machine::default()).unwrap();
+        for case in ["large-224", "large-32"] {
+            record.put(&run("a"), Kind::Train, vec![row(case, 7.0)], "x");
+        }
+        let known = [(Kind::Train, "large-32".to_owned())];
+        assert_eq!(record.without_case(&known), ["train/large-224"]);
     }
 
     #[test]

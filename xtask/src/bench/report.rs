@@ -41,6 +41,12 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// The sides that did not run.
+    pub(super) fn absent(&self) -> impl Iterator<Item = &str> {
+        let absent = self.figures.iter().filter(|figure| figure.value.is_none());
+        absent.map(|figure| figure.side.as_str())
+    }
+
     pub(super) fn new(case: &Case, figures: Vec<Figure>) -> Self {
         Self::compared(case, case.unit, figures)
     }
