@@ -92,3 +92,55 @@ impl Target for Tile<'_> {
         finish::<S, COUNT>(&column, &tile, vector);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Frame, Place};
+    use crate::memory::{Buffer, Planes};
+
+    /// The rows that share tiles, for rows of this many outputs in a frame of these columns and phases.
+    fn shared(columns: usize, frame_columns: usize, phases: usize) -> usize {
+        let buffer = Buffer::new(0);
+        let frame = Frame {
+            start: buffer.dst(),
+            images: 1,
+            rows: columns,
+            columns: frame_columns,
+            phases,
+        };
+        rows_at_once(&ConvTiles {
+            frame,
+            taps: &[],
+            step: phases,
+            ranks: (0, 0),
+            weights: buffer.src(),
+            plane: 0,
+            width: 1,
+            rows: columns,
+            columns,
+            target: Planes {
+                start: buffer.dst(),
+                stride: 0,
+                pixel: LANES,
+            },
+            place: Place {
+                first: 0,
+                image: 0,
+                row: 0,
+                column: 1,
+            },
+        })
+    }
+
+    #[test]
+    fn rows_share_tiles_where_few_pixels_lie_between_them() {
+        // Kernels of 3 x 3 on maps of 7, 14, 28 and 56 pixels, and one that fills its tiles.
+        let found = [7, 14, 28, 56, 16].map(|columns| shared(columns, columns + 2, 1));
+        assert_eq!(found, [28, 16, 8, 4, 1]);
+        // A stride of 2 skips whole rows of the frame.
+        assert_eq!(shared(7, 8, 2), 1);
+        // Longer rows than a run.
+        assert_eq!(shared(300, 300, 1), 1);
+    }
+}
