@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::layout::StepWeights;
 use crate::isa::Isa;
-use crate::kernels::Sums;
+use crate::kernels::{Sums, narrow_rows};
 use crate::layered::conv;
-use crate::memory::{Buffer, Dst, Planes, padded};
+use crate::memory::{Buffer, Dst, Planes, padded, planes};
 use crate::simd::LANES;
 use crate::team::Team;
 
@@ -199,7 +199,29 @@ impl Context<'_> {
         });
     }
 
-    /// Scratch planes that a weight gradient needs for `rows` pixels of these channels; `None` if it needs none.
+    /// f32 activations as the operand of a product: themselves, or rounded to bf16 in block `index` of the scratch.
+    ///
+    /// # Safety
+    /// `x` must have these rows and channels.
+    pub(super) unsafe fn operand(
+        &self,
+        scratch: &mut Scratch,
+        index: usize,
+        rows: usize,
+        channels: usize,
+        x: Planes,
+    ) -> Planes {
+        if self.isa.rank() == 1 {
+            return x;
+        }
+        let target = scratch.block(index, rows, channels, self.isa.pixel());
+        // SAFETY: as promised by the caller; the block has this shape.
+        unsafe { narrow_rows(self.isa, rows, planes(channels), x, target) };
+        target
+    }
+
+    /// Blocks 2 and 3 of the scratch, which a weight gradient needs for `rows` pixels of these channels; `None` if it needs
+    /// none.
     pub(crate) fn ranks(
         &self,
         scratch: &mut Scratch,

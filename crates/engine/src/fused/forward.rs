@@ -150,10 +150,10 @@ fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Work
             let (outputs, inputs) = (matrix.outputs, matrix.inputs);
             let weights = Src::of(&parameters[matrix.weight..][..outputs * inputs]);
             if let Some(backward) = matrix.backward {
-                pack_inputs(matrix.isa, outputs, inputs, weights, target.at(backward));
+                pack_inputs(context.isa, outputs, inputs, weights, target.at(backward));
             }
             let forward = target.at(matrix.forward);
-            pack_outputs(matrix.isa, outputs, inputs, weights, forward);
+            pack_outputs(context.isa, outputs, inputs, weights, forward);
             if let Some((bias, packed)) = matrix.bias {
                 let values = &parameters[bias..][..outputs];
                 let place = target.at(packed).pointer(0, outputs);

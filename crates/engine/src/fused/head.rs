@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::context::Context;
+use super::context::{Context, Scratch, lock};
 use super::layout::{Layout, Matrix};
 use super::squeeze::{bias_gradient, slice_mut};
 use super::workspace::HeadSpace;
@@ -15,8 +15,11 @@ use crate::kernels::{
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
 
-/// Number of planes in a task: whole panels on every instruction set.
+/// Tasks have a multiple of this number of planes: whole panels on every instruction set.
 const TASK_PLANES: usize = 6;
+
+/// About the number of tasks for each thread. Each prepares the operands of its product.
+const TASKS: usize = 4;
 
 /// Computes the logits `[images][classes]` from the pooled features. The factors of the dropout,
 /// `[images][features]`, multiply the classifier's input.
@@ -98,24 +101,29 @@ impl Features<'_> {
 }
 
 /// Calls `work` for ranges of planes that together cover `channels`.
-fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>) + Sync) {
+fn each_range(
+    context: &Context<'_>,
+    channels: usize,
+    work: impl Fn(Range<usize>, &mut Scratch) + Sync,
+) {
     let planes = planes(channels);
+    let most = planes.div_ceil(TASKS * context.team.size());
+    let most = most.next_multiple_of(TASK_PLANES);
     // If only one plane remains, the last task takes it: a separate task would change the panels.
-    let tasks = (planes / TASK_PLANES + usize::from(planes % TASK_PLANES > 1)).max(1);
-    context.team.run(tasks, |task, _| {
+    let tasks = (planes / most + usize::from(planes % most > 1)).max(1);
+    context.team.run(tasks, |task, thread| {
         let end = if task + 1 == tasks {
             planes
         } else {
-            (task + 1) * TASK_PLANES
+            (task + 1) * most
         };
-        work(task * TASK_PLANES..end);
+        work(task * most..end, &mut lock(&context.scratch[thread]));
     });
 }
 
 #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 fn columns(
     context: &Context<'_>,
-    isa: Isa,
     rows: usize,
     (depth, columns): (usize, usize),
     a: Planes,
@@ -123,7 +131,7 @@ fn columns(
     bias: Option<Src>,
     c: Planes,
 ) {
-    each_range(context, columns, |range| {
+    each_range(context, columns, |range, scratch| {
         let first = range.start * LANES;
         // SAFETY: ranges are whole panels and write their own planes.
         unsafe {
@@ -131,7 +139,7 @@ fn columns(
                 rows,
                 depth,
                 columns: columns.min(range.end * LANES) - first,
-                a,
+                a: context.operand(scratch, 0, rows, depth, a),
                 b: weights.plane(depth, range.start),
                 c: c.plane(range.start),
                 next: NextRows::NONE,
@@ -140,7 +148,7 @@ fn columns(
                 bias: bias.map(|bias| bias.at(first)),
                 ..Epilogue::NONE
             };
-            product(isa, &operands, &epilogue);
+            product(context.isa, &operands, &epilogue);
         }
     });
 }
@@ -149,7 +157,7 @@ fn forward(context: &Context<'_>, matrix: &Matrix, rows: usize, a: Planes, c: Pl
     let shape = (matrix.inputs, matrix.outputs);
     let weights = context.weights.forward(matrix);
     let bias = context.weights.bias(matrix);
-    columns(context, matrix.isa, rows, shape, a, weights, bias, c);
+    columns(context, rows, shape, a, weights, bias, c);
 }
 
 /// Computes the gradients of the head's weights and, if requested, of the pooled features. The
@@ -230,7 +238,7 @@ pub(super) fn logits_backward(
 fn inputs(context: &Context<'_>, matrix: &Matrix, rows: usize, d: Planes, target: Planes) {
     let shape = (matrix.outputs, matrix.inputs);
     let weights = context.weights.backward(matrix);
-    columns(context, matrix.isa, rows, shape, d, weights, None, target);
+    columns(context, rows, shape, d, weights, None, target);
 }
 
 fn weights(
@@ -243,24 +251,26 @@ fn weights(
 ) {
     // All tasks write to the gradient, each for its own outputs.
     let gradient = Dst::of(gradient);
-    each_range(context, matrix.outputs, |range| {
-        let outputs = (range.start * LANES, matrix.outputs.min(range.end * LANES));
+    each_range(context, matrix.outputs, |range, scratch| {
+        let first = range.start * LANES;
+        let (inputs, outputs) = (matrix.inputs, matrix.outputs.min(range.end * LANES) - first);
         // SAFETY: a task writes the rows and biases of its own outputs, which are within the
         // gradient.
         unsafe {
+            let d_range = d.plane(range.start);
             if let Some((bias, _)) = matrix.bias {
                 bias_gradient(d, rows, matrix.outputs, range, gradient.at(bias));
             }
             weight_gradient(
-                matrix.isa,
+                context.isa,
                 &WeightGradient {
                     rows,
-                    inputs: matrix.inputs,
-                    outputs,
-                    a,
-                    d,
-                    ranks: None,
-                    gradient: gradient.at(matrix.weight),
+                    inputs,
+                    outputs: (0, outputs),
+                    a: context.operand(scratch, 0, rows, inputs, a),
+                    d: context.operand(scratch, 1, rows, outputs, d_range),
+                    ranks: context.ranks(scratch, rows, [inputs, outputs]),
+                    gradient: gradient.at(matrix.weight + first * inputs),
                     accumulate: false,
                     next: NextRows::NONE,
                 },

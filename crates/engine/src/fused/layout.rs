@@ -10,9 +10,6 @@ use crate::spec::{Activation, Padding};
 /// A matrix of weights, `[outputs][inputs]` in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Matrix {
-    /// The instruction set of the matrix products. Fully connected layers, which are small, use
-    /// f32.
-    pub(super) isa: Isa,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     /// Offset in the arena.
@@ -282,9 +279,8 @@ impl Places<'_> {
     fn matrix(&mut self, outputs: usize, inputs: usize, weight: usize, bias: bool) -> Matrix {
         let place = self.parameter(weight);
         let reached = place + outputs * inputs + LANES - 1;
-        let isa = if bias { self.isa.with_f32() } else { self.isa };
+        let isa = self.isa;
         let matrix = Matrix {
-            isa,
             outputs,
             inputs,
             weight: place,

@@ -23,7 +23,7 @@ pub(super) fn expand(
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
-        for (rows, next) in and_next(blocks(matrix.isa, group.rows(pixels), channels)) {
+        for (rows, next) in and_next(blocks(context.isa, group.rows(pixels), channels)) {
             // SAFETY: tensors and packed weights have the layer's shape; a group writes its
             // own rows.
             unsafe {
@@ -96,7 +96,7 @@ unsafe fn multiply(
         ..Epilogue::NONE
     };
     // SAFETY: as promised by the caller.
-    unsafe { product(matrix.isa, &operands, &epilogue) }
+    unsafe { product(context.isa, &operands, &epilogue) }
 }
 
 /// Input of a projection: a normalised and activated convolution, with squeeze-excite if the block
@@ -163,7 +163,7 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
-        for (rows, next) in and_next(blocks(matrix.isa, group.rows(input.pixels), channels)) {
+        for (rows, next) in and_next(blocks(context.isa, group.rows(input.pixels), channels)) {
             let block = scratch.block(0, rows.len(), matrix.inputs, context.isa.pixel());
             // SAFETY: as in `expand`; the block belongs to this thread.
             unsafe {
@@ -238,12 +238,12 @@ pub(super) fn expand_backward(
     // SAFETY: the gradient holds the matrix at this offset.
     let target = unsafe { gradient.at(matrix.weight) };
     let channels = matrix.outputs + matrix.inputs;
-    let fetched = planes_fetched(matrix.isa, matrix.inputs, matrix.outputs);
+    let fetched = planes_fetched(context.isa, matrix.inputs, matrix.outputs);
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, target);
         let all = group.rows(pixels);
-        for (rows, next) in and_next(blocks(matrix.isa, all.clone(), channels)) {
+        for (rows, next) in and_next(blocks(context.isa, all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let block = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let ranks = context.ranks(scratch, count, [matrix.inputs, matrix.outputs]);
@@ -264,7 +264,7 @@ pub(super) fn expand_backward(
                     ],
                 );
                 weight_gradient(
-                    matrix.isa,
+                    context.isa,
                     &WeightGradient {
                         rows: count,
                         inputs: matrix.inputs,
@@ -295,7 +295,7 @@ pub(super) fn expand_backward(
                     }),
                     ..Epilogue::NONE
                 };
-                product(matrix.isa, &operands, &epilogue);
+                product(context.isa, &operands, &epilogue);
                 flush(totals, sums);
             }
         }
@@ -319,7 +319,7 @@ pub(super) fn project_backward(
     // SAFETY: the gradient holds the matrix at this offset.
     let place = unsafe { gradient.at(matrix.weight) };
     let channels = 2 * matrix.inputs + matrix.outputs;
-    let fetched = planes_fetched(matrix.isa, matrix.inputs, matrix.outputs);
+    let fetched = planes_fetched(context.isa, matrix.inputs, matrix.outputs);
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, place);
@@ -333,7 +333,7 @@ pub(super) fn project_backward(
                 }
             }
         }
-        for (rows, next) in and_next(blocks(matrix.isa, all.clone(), channels)) {
+        for (rows, next) in and_next(blocks(context.isa, all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let d = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let a = scratch.block(1, count, matrix.inputs, context.isa.pixel());
@@ -353,7 +353,7 @@ pub(super) fn project_backward(
                     ],
                 );
                 weight_gradient(
-                    matrix.isa,
+                    context.isa,
                     &WeightGradient {
                         rows: count,
                         inputs: matrix.inputs,
@@ -392,11 +392,11 @@ pub(super) fn project_backward(
                         stream: context.streams(target),
                         ..Epilogue::NONE
                     };
-                    product(matrix.isa, &operands, &epilogue);
+                    product(context.isa, &operands, &epilogue);
                     flush(totals, sums);
                     continue;
                 };
-                product(matrix.isa, &operands, &Epilogue::NONE);
+                product(context.isa, &operands, &Epilogue::NONE);
                 let planes = planes(matrix.inputs);
                 let images = Images {
                     first_row: start,

@@ -1,7 +1,7 @@
 //! Squeeze-excite in training: two small fully connected layers, applied to the averages of each
 //! image. The images of a group form one block of rows.
 
-use super::context::Context;
+use super::context::{Context, Scratch};
 use super::layout::{Matrix, SqueezeLayout};
 use super::pointwise::Filtered;
 use super::workspace::SqueezeSpace;
@@ -22,7 +22,7 @@ pub(super) fn squeeze(
     space: &SqueezeSpace,
 ) {
     let SqueezeLayout { reduce, expand, .. } = layer;
-    context.each_group(0, |group, _, _| {
+    context.each_group(0, |group, scratch, _| {
         let (first, count) = (group.images.start, group.images.len());
         // SAFETY: tensors and packed weights have the layer's shape; a group writes its
         // own images.
@@ -43,24 +43,28 @@ pub(super) fn squeeze(
             let none = Activation::Identity;
             if let Some(before) = &space.before {
                 let before = before.planes().row(first);
-                linear(context, reduce, count, averages, before, none);
+                linear(context, scratch, reduce, count, averages, before, none);
                 each_with(hidden, before, reduce.outputs, count, |_, x| {
                     x * sigmoid::<false>(x)
                 });
             } else {
-                linear(context, reduce, count, averages, hidden, layer.activation);
+                let activation = layer.activation;
+                linear(
+                    context, scratch, reduce, count, averages, hidden, activation,
+                );
             }
-            linear(context, expand, count, hidden, factors, none);
+            linear(context, scratch, expand, count, hidden, factors, none);
             let all = planes(expand.outputs);
-            activate_values(expand.isa, count, all, layer.gate, factors);
+            activate_values(context.isa.with_f32(), count, all, layer.gate, factors);
         }
     });
 }
 
 /// # Safety
 /// As for [`product`].
-pub(super) unsafe fn linear(
+unsafe fn linear(
     context: &Context<'_>,
+    scratch: &mut Scratch,
     matrix: &Matrix,
     rows: usize,
     a: Planes,
@@ -73,7 +77,7 @@ pub(super) unsafe fn linear(
             rows,
             depth: matrix.inputs,
             columns: matrix.outputs,
-            a,
+            a: context.operand(scratch, 0, rows, matrix.inputs, a),
             b: context.weights.forward(matrix),
             c,
             next: NextRows::NONE,
@@ -83,7 +87,7 @@ pub(super) unsafe fn linear(
             activation,
             ..Epilogue::NONE
         };
-        product(matrix.isa, &operands, &epilogue);
+        product(context.isa, &operands, &epilogue);
     }
 }
 
@@ -145,7 +149,7 @@ pub(super) fn squeeze_gradient(
         .map_or(expand.weight, |(bias, _)| bias + expand.outputs);
     // SAFETY: the gradient holds the weights at this offset.
     let place = unsafe { gradient.at(reduce.weight) };
-    context.each_group(reduce.inputs, |group, _, sums| {
+    context.each_group(reduce.inputs, |group, scratch, sums| {
         let (first, count) = (group.images.start, group.images.len());
         // SAFETY: as in `squeeze`; the group owns the partial gradient.
         unsafe {
@@ -170,13 +174,15 @@ pub(super) fn squeeze_gradient(
                     }
                 });
             }
-            let operands = LinearGradient {
+            let linear = LinearBackward {
                 count,
                 a: hidden,
                 d: wide,
+                weights: at(expand.weight),
+                bias: expand.bias.map(|bias| at(bias.0)),
+                target: narrow,
             };
-            operands.weights(expand, at(expand.weight), expand.bias.map(|b| at(b.0)));
-            linear_backward(context, expand, count, wide, narrow);
+            linear.run(context, scratch, expand);
             if let Some(before) = &space.before {
                 let before = before.planes().row(first);
                 each_with(narrow, before, reduce.outputs, count, |d, x| {
@@ -187,13 +193,15 @@ pub(super) fn squeeze_gradient(
                     if hidden > 0.0 { d } else { 0.0 }
                 });
             }
-            let operands = LinearGradient {
+            let linear = LinearBackward {
                 count,
                 a: averages,
                 d: narrow,
+                weights: at(reduce.weight),
+                bias: reduce.bias.map(|bias| at(bias.0)),
+                target: wide,
             };
-            operands.weights(reduce, at(reduce.weight), reduce.bias.map(|b| at(b.0)));
-            linear_backward(context, reduce, count, narrow, wide);
+            linear.run(context, scratch, reduce);
             let row = first * input.pixels;
             squeeze_backward(
                 context.isa,
@@ -216,59 +224,58 @@ pub(super) fn squeeze_gradient(
     context.add_partials(place, end - reduce.weight);
 }
 
-/// # Safety
-/// As for [`product`], with the gradient of the outputs as `d`.
-pub(super) unsafe fn linear_backward(
-    context: &Context<'_>,
-    matrix: &Matrix,
-    rows: usize,
-    d: Planes,
-    target: Planes,
-) {
-    let operands = Product {
-        rows,
-        depth: matrix.outputs,
-        columns: matrix.inputs,
-        a: d,
-        b: context.weights.backward(matrix),
-        c: target,
-        next: NextRows::NONE,
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { product(matrix.isa, &operands, &Epilogue::NONE) }
-}
-
-/// The operands for the weight gradient of a fully connected layer.
-struct LinearGradient {
+/// The backward pass of a fully connected layer.
+struct LinearBackward {
+    /// Number of images.
     count: usize,
+    /// The layer's input.
     a: Planes,
+    /// The gradient of its output.
     d: Planes,
+    /// Receive the gradients of the weights, of the bias and of the input.
+    weights: Dst,
+    bias: Option<Dst>,
+    target: Planes,
 }
 
-impl LinearGradient {
+impl LinearBackward {
     /// # Safety
-    /// As for [`weight_gradient`]. `bias` must have space for the layer's outputs.
-    unsafe fn weights(&self, matrix: &Matrix, weights: Dst, bias: Option<Dst>) {
+    /// As for [`product`] and [`weight_gradient`]. `bias` must have space for the layer's outputs.
+    unsafe fn run(&self, context: &Context<'_>, scratch: &mut Scratch, matrix: &Matrix) {
+        let &Matrix {
+            inputs, outputs, ..
+        } = matrix;
         // SAFETY: as promised by the caller.
         unsafe {
+            let a = context.operand(scratch, 0, self.count, inputs, self.a);
+            let d = context.operand(scratch, 1, self.count, outputs, self.d);
             weight_gradient(
-                matrix.isa,
+                context.isa,
                 &WeightGradient {
                     rows: self.count,
-                    inputs: matrix.inputs,
-                    outputs: (0, matrix.outputs),
-                    a: self.a,
-                    d: self.d,
-                    ranks: None,
-                    gradient: weights,
+                    inputs,
+                    outputs: (0, outputs),
+                    a,
+                    d,
+                    ranks: context.ranks(scratch, self.count, [inputs, outputs]),
+                    gradient: self.weights,
                     accumulate: false,
                     next: NextRows::NONE,
                 },
             );
-            if let Some(bias) = bias {
-                let all = 0..planes(matrix.outputs);
-                bias_gradient(self.d, self.count, matrix.outputs, all, bias);
+            if let Some(bias) = self.bias {
+                bias_gradient(self.d, self.count, outputs, 0..planes(outputs), bias);
             }
+            let operands = Product {
+                rows: self.count,
+                depth: outputs,
+                columns: inputs,
+                a: d,
+                b: context.weights.backward(matrix),
+                c: self.target,
+                next: NextRows::NONE,
+            };
+            product(context.isa, &operands, &Epilogue::NONE);
         }
     }
 }

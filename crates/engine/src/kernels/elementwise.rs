@@ -139,6 +139,30 @@ unsafe fn widen_rows_kernel<S: Simd>(
 }
 
 entry! {
+    /// Converts rows from f32.
+    ///
+    /// # Safety
+    /// `source` and `target` must have `planes` planes of `rows` pixels. `source` is f32.
+    fn narrow_rows(rows: usize, planes: usize, source: Planes, target: Planes) => narrow_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn narrow_rows_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    source: Planes,
+    target: Planes,
+) {
+    for plane in 0..planes {
+        let (source, target) = (source.plane(plane).src(), target.plane(plane).start);
+        for row in 0..rows {
+            s.store_pixel(target, row, s.load(source, row * LANES));
+        }
+    }
+}
+
+entry! {
     /// `target = a * d + b * z + c` for a block of rows.
     ///
     /// # Safety

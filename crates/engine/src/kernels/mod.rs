@@ -45,9 +45,9 @@ mod weight_gradient;
 pub(crate) use activation::is_for_maps;
 pub(crate) use ahead::NextRows;
 pub(crate) use conv::{
-    ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, NarrowRows,
+    ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, NarrowFrame,
     Packing, Place, conv_gradient, conv_tiles, fill, fill_behind, fill_ranks, frame_ranks,
-    image_conv, image_conv_gradient, narrow_rows, pack_image_taps, pack_panel, pair_planes,
+    image_conv, image_conv_gradient, narrow_frame, pack_image_taps, pack_panel, pair_planes,
     unpack_gradient, unpack_image_taps, unpack_taps,
 };
 pub(crate) use depthwise_backward::{DepthwiseBackward, depthwise_backward};
@@ -57,7 +57,7 @@ pub(crate) use depthwise_row::{DepthwiseRow, Ring, depthwise_row};
 pub(crate) use drop_path::{DropRows, DropRowsBackward, drop_rows, drop_rows_backward};
 pub(crate) use elementwise::{
     ActivateRows, ActivationBackward, Factors, NormaliseRows, activate_rows, activation_backward,
-    channel_sums, combine, normalise_rows, widen_rows,
+    channel_sums, combine, narrow_rows, normalise_rows, widen_rows,
 };
 pub(crate) use epilogue::{Before, Epilogue, ProductSums};
 pub(crate) use features::{FeatureRows, feature_rows, feature_rows_backward};

@@ -49,21 +49,16 @@ unsafe fn pack_outputs_kernel<S: Simd>(
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(outputs - first);
-            for start in (0..inputs).step_by(LANES) {
-                let depth = LANES.min(inputs - start);
+            for start in (0..inputs).step_by(LANES * S::RANK) {
+                let depth = (LANES * S::RANK).min(inputs - start);
                 let mut rows = [s.zero(); LANES];
                 for (lane, row) in rows.iter_mut().enumerate().take(count) {
-                    *row = s.load_first(depth, weights, (first + lane) * inputs + start);
+                    *row = s.load_ranks(depth, weights, (first + lane) * inputs + start);
                 }
-                let columns = s.transpose(rows);
-                for k in (0..depth).step_by(S::RANK) {
-                    // Beyond the depth the columns are 0.
-                    let rank = s.rank(columns[k], columns[(k + 1) % LANES]);
-                    s.store(
-                        panel,
-                        ((start + k) / S::RANK * width + vector) * LANES,
-                        rank,
-                    );
+                let ranks = s.transpose(rows);
+                for (k, &rank) in ranks.iter().enumerate().take(depth.div_ceil(S::RANK)) {
+                    let row = start / S::RANK + k;
+                    s.store(panel, (row * width + vector) * LANES, rank);
                 }
             }
         }

@@ -214,6 +214,21 @@ impl<const BF16: bool, const AMX: bool, const WIDE: bool> Simd for Avx512<BF16, 
     }
 
     #[inline(always)]
+    unsafe fn load_ranks(self, count: usize, source: Src, offset: usize) -> __m512 {
+        unsafe {
+            let first = self.load_first(count.min(LANES), source, offset);
+            if !BF16 {
+                return first;
+            }
+            let second = match count.saturating_sub(LANES) {
+                0 => self.zero(),
+                rest => self.load_first(rest, source, offset + LANES),
+            };
+            transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_rank(self, count: usize, source: Src, row: usize) -> __m512 {
         if !BF16 {
             return unsafe { self.load_pixel(source, row) };

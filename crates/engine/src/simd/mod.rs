@@ -144,6 +144,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn rank(self, first: Self::Vector, _second: Self::Vector) -> Self::Vector {
         first
     }
+    /// Loads ranks of `RANK` consecutive values, one in each lane. Only `count` values exist; the others are read as 0.
+    ///
+    /// # Safety
+    /// `source` must have these values, from `offset` on.
+    #[inline(always)]
+    unsafe fn load_ranks(self, count: usize, source: Src, offset: usize) -> Self::Vector {
+        // SAFETY: as promised by the caller.
+        unsafe { self.load_first(count, source, offset) }
+    }
     /// Loads a rank of `RANK` consecutive pixels. Only `count` of them exist; the others are read
     /// as 0.
     ///

@@ -124,6 +124,15 @@ impl<const WIDE: bool> Simd for PortableTiles<WIDE> {
     }
 
     #[inline(always)]
+    unsafe fn load_ranks(self, count: usize, source: Src, offset: usize) -> Lanes {
+        let mut values = [0.0; 2 * LANES];
+        for (index, value) in values.iter_mut().enumerate().take(count) {
+            *value = unsafe { source.get(offset + index) };
+        }
+        std::array::from_fn(|lane| paired(rounded(values[2 * lane]), rounded(values[2 * lane + 1])))
+    }
+
+    #[inline(always)]
     unsafe fn load_rank(self, count: usize, source: Src, row: usize) -> Lanes {
         assert!(!WIDE, "f32 pixels are no ranks");
         let first = unsafe { self.load_pixel(source, row) };

@@ -8,7 +8,7 @@
 //! - Forward: [`conv_tiles`] over a frame of the input.
 //! - Gradient of the input: [`conv_tiles`] over a frame of the output's gradient, once for each stride phase of the
 //!   input, with the taps that reach this phase.
-//! - Gradient of the weights: [`conv_gradient`] over both frames; in bf16, [`narrow_rows`] makes matrices of them.
+//! - Gradient of the weights: [`conv_gradient`] over both frames; in bf16, [`narrow_frame`] makes matrices of them.
 //!
 //! Kernels work on panels of up to three planes of outputs. A panel reads the channels of the groups that its outputs
 //! belong to. Weights between different groups are 0. In bf16, frames hold two channels in the place of one (see
@@ -28,5 +28,5 @@ pub(crate) use images::{
     ImageConv, ImageOutput, image_conv, image_conv_gradient, pack_image_taps, unpack_image_taps,
 };
 pub(crate) use pack::{Packing, pack_panel, unpack_gradient, unpack_taps};
-pub(crate) use ranks::{NarrowRows, fill_ranks, frame_ranks, narrow_rows, pair_planes};
+pub(crate) use ranks::{NarrowFrame, fill_ranks, frame_ranks, narrow_frame, pair_planes};
 pub(crate) use tiles::{ConvEpilogue, ConvTiles, Place, conv_tiles};

@@ -114,9 +114,9 @@ unsafe fn pair_planes_kernel<S: Simd>(s: S, frame: &Frame, channels: usize) {
     }
 }
 
-/// The operands of [`narrow_rows`].
+/// The operands of [`narrow_frame`].
 #[derive(Clone, Copy)]
-pub(crate) struct NarrowRows {
+pub(crate) struct NarrowFrame {
     pub(crate) frame: Frame,
     pub(crate) planes: usize,
     /// Distance in values from the frame's first pixel to the first of these.
@@ -134,11 +134,11 @@ entry! {
     ///
     /// # Safety
     /// The frame and the target hold all pixels.
-    fn narrow_rows(operands: &NarrowRows) => narrow_rows_kernel
+    fn narrow_frame(operands: &NarrowFrame) => narrow_frame_kernel
 }
 
 #[inline(always)]
-unsafe fn narrow_rows_kernel<S: Simd>(s: S, o: &NarrowRows) {
+unsafe fn narrow_frame_kernel<S: Simd>(s: S, o: &NarrowFrame) {
     let frame = &o.frame;
     for plane in 0..o.planes {
         let from = frame.start.src().at(plane * frame.stride() + o.first);

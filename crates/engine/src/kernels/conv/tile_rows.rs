@@ -54,7 +54,7 @@ pub(super) unsafe fn rows_on_tiles<S: Simd>(
         }
         for vector in 0..conv.width {
             let sums = sums.src().at(vector * height * TILE);
-            for row in start / pitch..rows {
+            for row in start / pitch..end.div_ceil(pitch) {
                 let first = row * pitch;
                 let (from, to) = (start.max(first), end.min(first + conv.columns));
                 if from < to {

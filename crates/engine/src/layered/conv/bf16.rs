@@ -2,7 +2,7 @@
 
 use super::at_least;
 use super::backward::ConvBackward;
-use crate::kernels::{Frame, NarrowRows, NextRows, WeightGradient, narrow_rows, weight_gradient};
+use crate::kernels::{Frame, NarrowFrame, NextRows, WeightGradient, narrow_frame, weight_gradient};
 use crate::memory::{Buffer, Dst, Planes, plane_stride, planes};
 use crate::simd::LANES;
 
@@ -48,7 +48,7 @@ pub(super) unsafe fn gradient_of_taps(
         [(a, inputs), (d, outputs)]
             .map(|(buffer, channels)| matrix(buffer, pixels.div_ceil(isa.rank()), LANES, channels))
     });
-    let rows = |frame: Frame, first, step, channels, target| NarrowRows {
+    let rows = |frame: Frame, first, step, channels, target| NarrowFrame {
         frame,
         planes: planes(channels),
         first,
@@ -59,9 +59,9 @@ pub(super) unsafe fn gradient_of_taps(
     };
     // SAFETY: the matrices hold all pixels; the caller promises the rest.
     unsafe {
-        narrow_rows(isa, &rows(frames.output, frames.first, 1, outputs, d));
+        narrow_frame(isa, &rows(frames.output, frames.first, 1, outputs, d));
         for (index, &tap) in frames.taps.iter().enumerate() {
-            narrow_rows(isa, &rows(frames.input, tap, shape.step(), inputs, a));
+            narrow_frame(isa, &rows(frames.input, tap, shape.step(), inputs, a));
             let operands = WeightGradient {
                 rows: pixels,
                 inputs,
