@@ -15,11 +15,9 @@ use crate::kernels::{
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
 
-/// Tasks have a multiple of this number of planes: whole panels on every instruction set.
+/// Number of planes in a task, twice as many in bf16, where each task prepares the operands of its product: whole panels
+/// on every instruction set.
 const TASK_PLANES: usize = 6;
-
-/// About the number of tasks for each thread. Each prepares the operands of its product.
-const TASKS: usize = 4;
 
 /// Computes the logits `[images][classes]` from the pooled features. The factors of the dropout,
 /// `[images][features]`, multiply the classifier's input.
@@ -107,8 +105,7 @@ fn each_range(
     work: impl Fn(Range<usize>, &mut Scratch) + Sync,
 ) {
     let planes = planes(channels);
-    let most = planes.div_ceil(TASKS * context.team.size());
-    let most = most.next_multiple_of(TASK_PLANES);
+    let most = TASK_PLANES * context.isa.rank();
     // If only one plane remains, the last task takes it: a separate task would change the panels.
     let tasks = (planes / most + usize::from(planes % most > 1)).max(1);
     context.team.run(tasks, |task, thread| {
