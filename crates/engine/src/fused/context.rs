@@ -12,8 +12,8 @@ use crate::memory::{Buffer, Dst, Planes, padded, planes};
 use crate::simd::LANES;
 use crate::team::Team;
 
-/// Maximum number of values in a block of rows, over all its operands, so that the block fits the
-/// cache.
+/// Maximum number of f32 values in a block of rows, over all its operands, so that the block fits the
+/// cache. bf16 values take half the space.
 const BLOCK: usize = 80 * 1024;
 
 /// Planes of at least this many values are written with stores that bypass the caches. Chosen by
@@ -38,7 +38,7 @@ pub(crate) fn blocks_of(
     channels: usize,
 ) -> impl Iterator<Item = Range<usize>> {
     let unit = isa.block_rows();
-    let most = (BLOCK / channels / unit * unit).clamp(least, 192);
+    let most = (BLOCK * isa.rank() / channels / unit * unit).clamp(least, 192);
     let count = rows.len().div_ceil(most).max(1);
     let step = rows.len().div_ceil(count).next_multiple_of(unit);
     let step = step.min(rows.len()).max(1);

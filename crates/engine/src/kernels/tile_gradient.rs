@@ -4,7 +4,7 @@
 //! pairs of pixels; for the left one, the gradient of the output, each square of 16 pairs by 16 channels is transposed.
 
 use super::product::panels;
-use super::tile_memory::{OPERAND, ROWS, TileMemory};
+use super::tile_memory::{GRADIENT_OPERAND, ROWS, TileMemory};
 use super::weight_gradient::WeightGradient;
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd, TILE, TileProduct};
@@ -21,7 +21,7 @@ pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGr
     let first = start / LANES;
     let most = planes(inputs).max(planes(end) - first);
     // At least the rows of a block of the caller.
-    let block = (OPERAND / TILE / most).max(2) * pixels;
+    let block = (GRADIENT_OPERAND / TILE / most).max(2) * pixels;
     for row in (0..operands.rows).step_by(block) {
         let rows = block.min(operands.rows - row);
         let steps = rows.div_ceil(pixels);

@@ -8,6 +8,10 @@ use crate::simd::{LANES, Simd, TILE};
 /// The most values that a product arranges of one operand at once: a part of the second cache.
 pub(super) const OPERAND: usize = 48 * 1024;
 
+/// The most values that a gradient of weights arranges of one operand at once. The more pixels, the less often are the
+/// sums in memory added to.
+pub(super) const GRADIENT_OPERAND: usize = 3 * OPERAND;
+
 /// Rows of two tiles.
 pub(super) const ROWS: usize = 2 * LANES;
 
