@@ -137,7 +137,7 @@ fn columns(
                 depth,
                 columns: columns.min(range.end * LANES) - first,
                 a: context.operand(scratch, 0, rows, depth, a),
-                b: weights.plane(depth, range.start),
+                b: weights.plane(context.isa.ranks(depth), range.start),
                 c: c.plane(range.start),
                 next: NextRows::NONE,
             };

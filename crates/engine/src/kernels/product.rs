@@ -43,12 +43,13 @@ pub(crate) enum Weights {
 }
 
 impl Weights {
-    /// The weights of the columns from plane `plane` on. A panel must start at that plane.
+    /// The weights of the columns from plane `plane` on. A panel must start at that plane. `ranks` is the depth's number of
+    /// ranks, see [`Isa::ranks`](crate::isa::Isa::ranks).
     #[inline(always)]
-    pub(crate) unsafe fn plane(self, depth: usize, plane: usize) -> Self {
+    pub(crate) unsafe fn plane(self, ranks: usize, plane: usize) -> Self {
         match self {
-            Weights::Packed(b) => Weights::Packed(b.at(depth * plane * LANES)),
-            Weights::Followed(b) => Weights::Followed(b.at(depth * plane * LANES)),
+            Weights::Packed(b) => Weights::Packed(b.at(ranks * plane * LANES)),
+            Weights::Followed(b) => Weights::Followed(b.at(ranks * plane * LANES)),
             Weights::Rows(b, pitch) => Weights::Rows(b.at(plane * LANES), pitch),
         }
     }

@@ -72,7 +72,11 @@ fn random_spec(random: &mut Random) -> NetworkSpec {
             }
         })
         .collect();
-    let hidden = random.in_range(1..=70);
+    // The threads share the head's layers if they are wide.
+    let [hidden, features] = [(); 2].map(|()| {
+        let more = random.one_of(&[0, 0, 250]);
+        more + random.in_range(1..=70)
+    });
     NetworkSpec {
         name: "random".into(),
         naming: random.one_of(&[Naming::MobileNetV2, Naming::MobileNetV3]),
@@ -81,7 +85,7 @@ fn random_spec(random: &mut Random) -> NetworkSpec {
         padding: random.one_of(&[Padding::Symmetric, Padding::Same]),
         activation: random.one_of(&ACTIVATIONS),
         blocks,
-        features: random.in_range(1..=80),
+        features,
         head: HeadSpec {
             hidden: random.one_of(&[None, Some(hidden)]),
             dropout: 0.2,
