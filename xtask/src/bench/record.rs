@@ -75,15 +75,15 @@ impl Record {
     /// Whether the file has rows of this case, by this command, from a run like this one, with all peers that are
     /// installed.
     pub(super) fn has(&self, run: &Run, kind: Kind, case: &str, command: &str) -> bool {
-        let mut rows = (self.rows.iter())
+        let rows: Vec<_> = (self.rows.iter())
             .filter(|entry| entry.is(kind, case))
-            .peekable();
+            .collect();
         let failed = |entry: &Entry| {
             let mut absent = entry.row.absent();
             absent.any(|side| run.has_peer_of(side))
         };
-        rows.peek().is_some()
-            && rows.all(|entry| {
+        !rows.is_empty()
+            && rows.iter().all(|entry| {
                 let repeats = self.runs[entry.run].repeats(run);
                 repeats && entry.command == command && !failed(entry)
             })
@@ -91,8 +91,8 @@ impl Record {
 
     /// The names of the rows whose cases are not in a list.
     pub(super) fn without_case(&self, known: &[(Kind, String)]) -> Vec<String> {
-        let is_known = |entry: &&Entry| !known.iter().any(|(kind, case)| entry.is(*kind, case));
-        let unknown = self.rows.iter().filter(is_known);
+        let is_known = |entry: &Entry| known.iter().any(|(kind, case)| entry.is(*kind, case));
+        let unknown = self.rows.iter().filter(|entry| !is_known(entry));
         unknown
             .map(|entry| format!("{}/{}", entry.bench, entry.row.case))
             .collect()

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::layout::StepWeights;
 use crate::isa::Isa;
-use crate::kernels::{Sums, narrow_rows};
+use crate::kernels::{Sums, convert_rows};
 use crate::layered::conv;
 use crate::memory::{Buffer, Dst, Planes, padded, planes};
 use crate::simd::LANES;
@@ -216,7 +216,7 @@ impl Context<'_> {
         }
         let target = scratch.block(index, rows, channels, self.isa.pixel());
         // SAFETY: as promised by the caller; the block has this shape.
-        unsafe { narrow_rows(self.isa, rows, planes(channels), x, target) };
+        unsafe { convert_rows(self.isa, rows, planes(channels), x, target) };
         target
     }
 

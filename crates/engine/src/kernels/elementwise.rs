@@ -4,7 +4,7 @@
 
 use super::activation::{activate, derive, for_activation};
 use super::image_rows::Images;
-use super::{Affine, NormBackward, Sums, entry};
+use super::{Affine, NormBackward, Sums, entry, get, put};
 use crate::memory::Planes;
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
@@ -115,15 +115,16 @@ unsafe fn normalise_rows_kernel<S: Simd>(s: S, o: &NormaliseRows) {
 }
 
 entry! {
-    /// Converts rows to f32.
+    /// Copies rows. The source or the target may be f32 even if other activations are bf16.
     ///
     /// # Safety
-    /// `source` and `target` must have `planes` planes of `rows` pixels. `target` is f32.
-    fn widen_rows(rows: usize, planes: usize, source: Planes, target: Planes) => widen_rows_kernel
+    /// `source` and `target` must have `planes` planes of `rows` pixels.
+    fn convert_rows(rows: usize, planes: usize, source: Planes, target: Planes)
+        => convert_rows_kernel
 }
 
 #[inline(always)]
-unsafe fn widen_rows_kernel<S: Simd>(
+unsafe fn convert_rows_kernel<S: Simd>(
     s: S,
     rows: usize,
     planes: usize,
@@ -131,33 +132,9 @@ unsafe fn widen_rows_kernel<S: Simd>(
     target: Planes,
 ) {
     for plane in 0..planes {
-        let (source, target) = (source.plane(plane).src(), target.plane(plane).start);
+        let (source, target) = (source.plane(plane), target.plane(plane));
         for row in 0..rows {
-            s.store(target, row * LANES, s.load_pixel(source, row));
-        }
-    }
-}
-
-entry! {
-    /// Converts rows from f32.
-    ///
-    /// # Safety
-    /// `source` and `target` must have `planes` planes of `rows` pixels. `source` is f32.
-    fn narrow_rows(rows: usize, planes: usize, source: Planes, target: Planes) => narrow_rows_kernel
-}
-
-#[inline(always)]
-unsafe fn narrow_rows_kernel<S: Simd>(
-    s: S,
-    rows: usize,
-    planes: usize,
-    source: Planes,
-    target: Planes,
-) {
-    for plane in 0..planes {
-        let (source, target) = (source.plane(plane).src(), target.plane(plane).start);
-        for row in 0..rows {
-            s.store_pixel(target, row, s.load(source, row * LANES));
+            put(s, target, row, get(s, source, row));
         }
     }
 }

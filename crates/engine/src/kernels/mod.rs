@@ -57,7 +57,7 @@ pub(crate) use depthwise_row::{DepthwiseRow, Ring, depthwise_row};
 pub(crate) use drop_path::{DropRows, DropRowsBackward, drop_rows, drop_rows_backward};
 pub(crate) use elementwise::{
     ActivateRows, ActivationBackward, Factors, NormaliseRows, activate_rows, activation_backward,
-    channel_sums, combine, narrow_rows, normalise_rows, widen_rows,
+    channel_sums, combine, convert_rows, normalise_rows,
 };
 pub(crate) use epilogue::{Before, Epilogue, ProductSums};
 pub(crate) use features::{FeatureRows, feature_rows, feature_rows_backward};
@@ -179,6 +179,16 @@ impl Sums {
                 sums[lane] += f64::from(lanes[lane]);
             }
         }
+    }
+}
+
+/// Loads a pixel. `source` may be f32 even if other activations are bf16.
+#[inline(always)]
+unsafe fn get<S: Simd>(s: S, source: Planes, row: usize) -> S::Vector {
+    if S::PIXEL == LANES || source.pixel == S::PIXEL {
+        s.load_pixel(source.src(), row)
+    } else {
+        s.load(source.src(), row * LANES)
     }
 }
 

@@ -8,8 +8,8 @@ use super::crew::Crew;
 use super::folded::{Folded, FoldedBlock};
 use crate::fused::workspace::Side;
 use crate::kernels::{
-    DepthwiseImages, DepthwiseRow, Ring, depthwise_images, depthwise_row, image_averages,
-    widen_rows,
+    DepthwiseImages, DepthwiseRow, Ring, convert_rows, depthwise_images, depthwise_row,
+    image_averages,
 };
 use crate::memory::Planes;
 use crate::simd::LANES;
@@ -195,7 +195,7 @@ impl Operands<'_> {
                 return;
             }
             let input = input.plane(panel.start);
-            widen_rows(self.folded.isa(), width, panel.len(), input, target);
+            convert_rows(self.folded.isa(), width, panel.len(), input, target);
         }
     }
 }

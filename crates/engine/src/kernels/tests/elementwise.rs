@@ -6,7 +6,7 @@ use super::real::Noise;
 use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, properties};
 use crate::kernels::{
     ActivateRows, ActivationBackward, Factors, Images, NormaliseRows, activate_rows,
-    activation_backward, channel_sums, combine, normalise_rows, widen_rows,
+    activation_backward, channel_sums, combine, convert_rows, normalise_rows,
 };
 use crate::memory::{Planes, planes};
 use crate::spec::Activation;
@@ -166,7 +166,7 @@ fn normalise_rows_of_every_shape() {
 }
 
 #[test]
-fn widen_rows_of_every_shape() {
+fn convert_rows_of_every_shape() {
     for (rows, channels) in shapes() {
         let mut noise = Noise((rows * 2000 + channels) as u64);
         let source = Matrix::noise(&mut noise, rows, channels);
@@ -174,8 +174,12 @@ fn widen_rows_of_every_shape() {
             let from = Operand::of(isa, &source);
             let to = Operand::blank(isa.with_f32(), rows, channels);
             // SAFETY: both operands have the shapes that the kernel requires.
-            unsafe { widen_rows(isa, rows, planes(channels), from.planes(), to.planes()) };
+            unsafe { convert_rows(isa, rows, planes(channels), from.planes(), to.planes()) };
             to.assert_near(&source, &format!("{isa} {rows} x {channels}"));
+            let back = Operand::blank(isa, rows, channels);
+            // SAFETY: likewise.
+            unsafe { convert_rows(isa, rows, planes(channels), to.planes(), back.planes()) };
+            back.assert_near(&source, &format!("back, {isa} {rows} x {channels}"));
         }
     }
 }

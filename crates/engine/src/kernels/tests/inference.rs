@@ -11,8 +11,9 @@ use super::stem::{self, StemImages, in_planes, with_stem};
 use super::{ACTIVATIONS, CHANNELS, grid, isas, layouts, properties};
 use crate::isa::Isa;
 use crate::kernels::{
-    DepthwiseImages, DepthwiseRow, Images, Ring, TAPS, activate_values, depthwise_images,
-    depthwise_row, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows, widen_rows,
+    DepthwiseImages, DepthwiseRow, Images, Ring, TAPS, activate_values, convert_rows,
+    depthwise_images, depthwise_row, image_averages, multiply_rows, pack_taps, panel_planes,
+    stem_rows,
 };
 use crate::memory::{Buffer, Dst, Planes, Src, padded, planes};
 use crate::simd::LANES;
@@ -101,7 +102,7 @@ impl Depthwise {
                 for y in 0..rows {
                     while next < (y * g.stride + g.kernel - g.zeros().above).min(g.height) {
                         let from = source.planes().row(next * g.width);
-                        widen_rows(isa, g.width, planes, from, ring.row(next));
+                        convert_rows(isa, g.width, planes, from, ring.row(next));
                         next += 1;
                     }
                     let operands = DepthwiseRow {
